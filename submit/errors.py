@@ -1,0 +1,32 @@
+"""What goes wrong on the access point, in words a user can act on.
+
+KitError            anything the user can mend; the command line prints its text alone and exits with `code`
+|- AnswerError      an answer to a template's question that cannot be used
+|- ImageError       a container image that cannot be named, built, found or pushed
+|- PoolError        the local pool cannot start, or something in it failed
+`- ToolMissing      a program that is not installed
+"""
+
+from __future__ import annotations
+
+
+class KitError(Exception):
+    """One line: which field or file, what it held, what is wanted, the edit or command that mends it."""
+
+    code = 1
+
+
+class AnswerError(KitError):
+    """An answer to a template's question cannot be used."""
+
+
+class ImageError(KitError):
+    """A container image cannot be named, built, found or pushed."""
+
+
+class PoolError(KitError):
+    """The local pool cannot start, or something in it failed."""
+
+
+class ToolMissing(KitError):
+    """A program that the command needs is not installed."""
