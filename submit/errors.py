@@ -30,3 +30,14 @@ class PoolError(KitError):
 
 class ToolMissing(KitError):
     """A program that the command needs is not installed."""
+
+
+def wrong(field: str, value: object, what: str, wanted: str, fix: str) -> str:
+    """The form of every message about a value: `<field>=<value>: <what is wrong>; <what is wanted>. <edit that fixes it>.`
+
+    A long value is cut in the middle: the message stays one line a person reads.
+    """
+    shown = ascii(value) if not str(value).isprintable() else repr(value)
+    if len(shown) > 100:
+        shown = f"{shown[:70]}...{shown[-20:]}"
+    return f"{field}={shown}: {what}; {wanted}. {fix.rstrip('.')}."

@@ -1,0 +1,5 @@
+"""`python -m submit` is `osgdl`."""
+
+from submit.cli import main
+
+main()

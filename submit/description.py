@@ -1,0 +1,180 @@
+"""A submit description file as lines: reads commands, changes them in place, keeps everything else byte for byte.
+
+How HTCondor reads such a file (condor_utils, `getline_implementation` and `Parse_macros`; tests compare with `htcondor2.Submit`):
+- a command is `name = value`, its name without regard to case; `+Name` and `MY.Name` are the same;
+- a line that ends in a backslash goes on in the next one, whose blanks at the front are dropped; a comment line ends only itself, but one
+  inside a continued command goes on only where it ends in a backslash too;
+- `name @=tag` takes the lines up to `@tag` as its value;
+- of two assignments before the first `queue` the later one counts.
+There are no comments at the end of a line: `a = 1 # one` sets `a` to `1 # one`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from submit.errors import KitError
+from submit.runtime.files import write_atomic
+
+_ASSIGNMENT = re.compile(r"([ \t]*)(\+?[A-Za-z_][A-Za-z0-9_.]*)([ \t]*=[ \t]*)(.*)", re.ASCII | re.DOTALL)
+_HERE_DOCUMENT = re.compile(r"[ \t]*(\+?[A-Za-z_][A-Za-z0-9_.]*)[ \t]*@=[ \t]*(\S+)", re.ASCII)
+_QUEUE = re.compile(r"[ \t]*queue(?![A-Za-z0-9_.])", re.IGNORECASE | re.ASCII)
+_OPENS = re.compile(r"[ \t]*if\b", re.IGNORECASE | re.ASCII)
+_CLOSES = re.compile(r"[ \t]*endif\b", re.IGNORECASE | re.ASCII)
+_BLANK = " \t\r\n\f\v"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One assignment: its name as written, its value with continued lines joined, and the lines `first` to `last` it takes (from 1)."""
+
+    name: str
+    value: str
+    first: int
+    last: int
+    conditional: bool
+
+
+def key(name: str) -> str:
+    """What HTCondor compares: `+SingularityImage` -> `my.singularityimage`."""
+    lower = name.lower()
+    return f"my.{lower[1:]}" if lower.startswith("+") else lower
+
+
+class Description:
+    """The text of a submit file.
+
+    Example:
+        description = Description.read(Path("train.sub"))
+        description.set("request_gpus", "2")
+        description.write()
+    """
+
+    def __init__(self, text: str, path: Path = Path("submit file")) -> None:
+        self.path = path
+        self._lines = text.split("\n")  # not splitlines(): a value may hold a form feed or U+2028
+
+    @classmethod
+    def read(cls, path: Path) -> Description:
+        """The file at `path`; bytes that are not UTF-8 survive. Raises KitError when it cannot be read."""
+        try:
+            return cls(path.read_bytes().decode("utf-8", "surrogateescape"), path)
+        except OSError as fault:
+            raise KitError(f"{path}: {fault.strerror}; want a submit file. Name one that is there, such as train.sub.") from None
+
+    def write(self) -> None:
+        """Replaces the file in one step; its permissions stay, and a link stays a link."""
+        target = self.path.resolve()
+        mode = target.stat().st_mode
+        write_atomic(target, self.text.encode("utf-8", "surrogateescape"))
+        target.chmod(mode)
+
+    @property
+    def text(self) -> str:
+        """The whole file; what was read, unless something was set."""
+        return "\n".join(self._lines)
+
+    def commands(self) -> list[Command]:
+        """The assignments before the first `queue`, in the order of the file."""
+        return self._scan()[0]
+
+    def get(self, name: str) -> str | None:
+        """The value of a command, with continued lines joined; None where the file does not set it."""
+        command = self._last(name)
+        return command.value if command else None
+
+    def set(self, name: str, value: str, replaces: str | None = None) -> None:
+        """Gives `name` a value, on the line where it (or the command `replaces`) stands; a new command goes above `queue`.
+
+        Raises:
+            KitError: the command stands in an `if`, in a block of lines or after `queue`; the message says where.
+            ValueError: `value` does not fit on a line.
+        """
+        if value.strip(_BLANK) != value or "\n" in value or value.endswith("\\"):
+            raise ValueError(f"{value!r} cannot be the value of a submit command")
+        old = self._last(name) or (self._last(replaces) if replaces else None)
+        for other in (name, replaces or name):
+            self._refuse_unclear(other)
+        if old is None:
+            at = self._scan()[1]
+            ending = "\r" if self._lines[0].endswith("\r") else ""
+            self._lines.insert(at, f"{name} = {value}{ending}")
+            return
+        line = self._lines[old.first - 1]
+        match = _ASSIGNMENT.match(line)
+        if match is None:
+            raise KitError(f"{self.path}:{old.first}: {old.name} takes several lines; want one line. Write `{name} = {value}` there by hand.")
+        indent, written, equals, _ = match.groups()
+        # keep the column of the equals sign where the new name leaves room for it
+        width = len(written) + len(equals) - len(equals.lstrip(" \t"))
+        shown = written if key(written) == key(name) else name
+        equals = equals.lstrip(" \t") if equals.strip() != equals.strip(" \t") else equals.strip(" \t") + " "
+        ending = "\r" if self._lines[old.last - 1].endswith("\r") else ""
+        self._lines[old.first - 1 : old.last] = [f"{indent}{shown.ljust(max(width, len(shown) + 1))}{equals}{value}{ending}"]
+
+    def remove(self, name: str) -> None:
+        """Takes out every assignment of a command. Raises KitError as `set` does."""
+        self._refuse_unclear(name)
+        for command in reversed(self.commands()):
+            if key(command.name) == key(name):
+                del self._lines[command.first - 1 : command.last]
+
+    def _last(self, name: str) -> Command | None:
+        return next((command for command in reversed(self.commands()) if key(command.name) == key(name)), None)
+
+    def _refuse_unclear(self, name: str) -> None:
+        """A command whose value depends on more than its line is for a person to change."""
+        commands, queue = self._scan()
+        for command in commands:
+            if key(command.name) == key(name) and command.conditional:
+                raise KitError(
+                    f"{self.path}:{command.first}: {command.name} stands in an if; want it set once, outside. Change that line by hand."
+                )
+        for number, line in enumerate(self._lines[queue + 1 :], queue + 2):
+            match = _ASSIGNMENT.match(line)
+            if match and key(match.group(2)) == key(name):
+                raise KitError(f"{self.path}:{number}: {match.group(2)} is set again after queue; want it set once. Change that line by hand.")
+
+    def _scan(self) -> tuple[list[Command], int]:
+        """The commands, and the index of the line that holds the first `queue` (or where one would stand)."""
+        commands: list[Command] = []
+        at, depth, end = 0, 0, len(self._lines)
+        while at < end:
+            line = self._lines[at]
+            here = _HERE_DOCUMENT.match(line)
+            if line.lstrip(_BLANK).startswith("#"):
+                at += 1
+                continue
+            if here:
+                stop = at + 1
+                while stop < end and self._lines[stop].strip(_BLANK) != f"@{here.group(2)}":
+                    stop += 1
+                value = "\n".join(part.rstrip("\r") for part in self._lines[at + 1 : stop])
+                commands.append(Command(here.group(1), value, at + 1, min(stop, end - 1) + 1, depth > 0))
+                at = stop + 1
+                continue
+            joined, after = self._join(at)
+            if _QUEUE.match(joined):
+                return commands, at
+            depth += 1 if _OPENS.match(joined) else -1 if _CLOSES.match(joined) else 0
+            match = _ASSIGNMENT.match(joined)
+            if match:
+                commands.append(Command(match.group(2), match.group(4).strip(_BLANK), at + 1, after, depth > 0))
+            at = after
+        return commands, end - 1 if self._lines[-1] == "" else end
+
+    def _join(self, at: int) -> tuple[str, int]:
+        """The logical line that begins at index `at`, and the index after it."""
+        joined, first = "", True
+        while True:
+            part = self._lines[at].strip(_BLANK) if not first else self._lines[at].rstrip(_BLANK)
+            at += 1
+            # a backslash on the file's last line, with nothing after it, is itself
+            goes_on = part.endswith("\\") and at < len(self._lines)
+            if first or not part.startswith("#"):
+                joined += part[:-1] if goes_on else part
+            if not goes_on:
+                return joined, at
+            first = False

@@ -1,0 +1,57 @@
+"""What a job asks of its GPUs: the bounds an image needs, as HTCondor's submit commands.
+
+Runs at render time too: standard library, Python 3.9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from submit.images import OfferedImage
+from submit.units import mebibytes, size
+
+MOST_GPUS = 8  # in one slot: the largest hosts of the OSPool have eight
+# A GPU pilot of the OSPool keeps this much for each of its GPUs free of CPU jobs (RoomForCPUOnlyJobs, flock.opensciencegrid.org,
+# ospool-pilot/main/pilot/additional-htcondor-config): 8 cores, 32000 MB of memory, 5 GB of disk. Asking for less waits less.
+CPUS_PER_GPU = 4
+MEMORY_PER_GPU = 8 * 1024  # MiB
+DISK = 10 * 1024  # MiB: data, its unpacked copy, checkpoints, results
+DISK_WITH_IMAGE = 25 * 1024  # MiB: the image is on the disk too, and once more unpacked where a site cannot mount it
+
+
+@dataclass(frozen=True)
+class GpuRequest:
+    """`request_gpus`, the bounds that go with it, and the host's resources for that many GPUs. Sizes as submit files write them."""
+
+    request_gpus: int
+    gpus_minimum_capability: str
+    gpus_maximum_capability: str
+    gpus_minimum_runtime: str
+    gpus_minimum_memory: str
+    request_cpus: int
+    request_memory: str
+    retry_request_memory: str
+    request_disk: str
+
+
+def request(image: OfferedImage, gpus: int, gpu_memory: str, image_on_disk: bool) -> GpuRequest:
+    """The request for `gpus` GPUs of at least `gpu_memory` each that `image` runs on.
+
+    Args:
+        image_on_disk: the image is copied to the job's machine, as everything but a CVMFS path is.
+
+    Raises:
+        ValueError: `gpu_memory` is not a size (submit.units).
+    """
+    memory = MEMORY_PER_GPU * gpus
+    return GpuRequest(
+        request_gpus=gpus,
+        gpus_minimum_capability=image.gpus_minimum_capability,
+        gpus_maximum_capability=image.gpus_maximum_capability,
+        gpus_minimum_runtime=image.gpus_minimum_runtime,
+        gpus_minimum_memory=size(mebibytes(gpu_memory)),
+        request_cpus=CPUS_PER_GPU * gpus,
+        request_memory=size(memory),
+        retry_request_memory=size(2 * memory),
+        request_disk=size(DISK_WITH_IMAGE if image_on_disk else DISK),
+    )

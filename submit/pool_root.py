@@ -1,0 +1,121 @@
+"""The file system of the local pool: Debian with HTCondor and Apptainer, made without root and cached by its recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from submit import namespace
+from submit.errors import PoolError, ToolMissing
+
+# A stable base ages better than a whole unstable system; HTCondor 25 and Apptainer are in unstable alone, so these two
+# (and the one library that they need newer) are pinned from there.
+SUITE = "trixie"
+FROM_UNSTABLE = ("*condor*", "apptainer", "libpcre2-8-0")
+PACKAGES = (
+    "apptainer", "ca-certificates", "fuse3", "iproute2", "minicondor", "procps", "python3", "squashfs-tools",
+    "squashfuse", "util-linux",
+)  # fmt: skip
+# The pool's one user; its id is the caller's own outside (submit/namespace.py).
+USER = "osg"
+NEEDED_GB = 3
+
+_PIN = "Package: *\nPin: release a=unstable\nPin-Priority: 100\n\nPackage: {}\nPin: release a=unstable\nPin-Priority: 900\n"
+
+# mmdebstrap runs it with the new root as $1. The mirror is whatever this machine's apt uses: it is not named here.
+_SETUP = (
+    'mkdir -p "$1/etc/apt/preferences.d"; '
+    f'grep " {SUITE} " "$1/etc/apt/sources.list" | sed "s/ {SUITE} / unstable /" > "$1/etc/apt/sources.list.d/unstable.list"; '
+    f"printf '%s' '{_PIN.format(' '.join(FROM_UNSTABLE))}' > \"$1/etc/apt/preferences.d/unstable\""
+)
+_FINISH = (
+    f"for folder in pool cvmfs; do mkdir -p \"$1/$folder\"; done; "
+    f"echo '{USER}:x:{namespace.JOB_UID}:{namespace.JOB_UID}::/pool/home:/bin/bash' >> \"$1/etc/passwd\"; "
+    f"echo '{USER}:x:{namespace.JOB_UID}:' >> \"$1/etc/group\""
+)
+
+
+def _mmdebstrap(target: Path, mode: str, include: tuple[str, ...], hooks: list[str]) -> list[str]:
+    return [
+        "mmdebstrap",
+        f"--mode={mode}",
+        "--variant=minbase",
+        # a mirror's Release file can be past its date
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        "--skip=check/empty",
+        f"--include={','.join(include)}",
+        *hooks,
+        SUITE,
+        str(target),
+    ]
+
+
+# What a root is made from; a new recipe has a new key, and so a new folder.
+RECIPES = {
+    "pool": (PACKAGES, [f"--setup-hook={_SETUP}", f"--customize-hook={_FINISH}"]),
+    # stands in for `Bootstrap: docker, From: python:3.13-slim` where no registry can be reached
+    "base": (("ca-certificates", "python3", "python3-pip", "python3-venv"), []),
+}
+
+
+def key(recipe: str) -> str:
+    """Short hash of everything that the root of this recipe is made from."""
+    return hashlib.sha256(json.dumps([SUITE, RECIPES[recipe]]).encode()).hexdigest()[:12]
+
+
+def cache() -> Path:
+    """Where roots, images and running pools live: $OSGDL_CACHE, else $XDG_CACHE_HOME/osgdl, else ~/.cache/osgdl."""
+    chosen = os.environ.get("OSGDL_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osgdl"
+
+
+def ensure(recipe: str, say: Callable[[str], None]) -> Path:
+    """The root folder of `recipe` ("pool" or "base"), made where it isn't there yet (about 40 s).
+
+    Raises ToolMissing without mmdebstrap, PoolError without disk space or where mmdebstrap fails (with its last lines).
+    """
+    root = cache() / f"{recipe}-{key(recipe)}"
+    if (root / "etc/debian_version").exists():
+        return root
+    if not shutil.which("mmdebstrap"):
+        raise ToolMissing(
+            "mmdebstrap: not installed; it makes the pool's file system. Ask root for: apt-get install mmdebstrap uidmap"
+        )
+    cache().mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache()).free / 1e9
+    if free < NEEDED_GB:
+        raise PoolError(f"{cache()}: {free:.1f} GB free; the pool needs {NEEDED_GB} GB. Free some, or set OSGDL_CACHE elsewhere")
+    began = time.monotonic()
+    say(f"making the {recipe} file system (Debian {SUITE}; once, about 40 s)")
+    fresh, tarball = root.with_suffix(f".{os.getpid()}.new"), root.with_suffix(f".{os.getpid()}.tar")
+    include, hooks = RECIPES[recipe]
+    try:
+        command = _mmdebstrap(tarball, "root" if os.getuid() == 0 else "unshare", include, hooks)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            tail = " | ".join(line for line in done.stderr.splitlines() if line.startswith("E:"))[-600:]
+            raise PoolError(f"mmdebstrap: exit code {done.returncode}: {tail or done.stderr[-300:]}; is the network there?")
+        fresh.mkdir()
+        # its device nodes cannot be made in a user namespace
+        unpack = ["tar", "-xpf", str(tarball), "-C", str(fresh), "--numeric-owner", "--exclude=./dev/*"]
+        if namespace.run(unpack):
+            raise PoolError(f"{fresh}: unpacking the pool's file system failed; is {cache()} on a local disk?")
+        fresh.rename(root)
+    finally:
+        tarball.unlink(missing_ok=True)
+        if fresh.exists():
+            remove(fresh)
+    say(f"made it in {time.monotonic() - began:.0f} s")
+    return root
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder whose files may belong to the namespace's other ids."""
+    if folder.exists() and namespace.run(["rm", "-rf", "--one-file-system", str(folder)]):
+        raise PoolError(f"{folder}: could not be deleted; is a pool still running in it? osgdl pool down")

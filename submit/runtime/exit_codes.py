@@ -1,0 +1,116 @@
+"""How a job tells HTCondor what to do next: by its exit code, and in words by a delayed chirp update.
+
+The submit file of every template carries these codes out (`docs/design.md`, Contracts):
+
+    DONE          0   leaves the queue
+    CHECKPOINTED  85  the files in `transfer_checkpoint_files` are kept and the job is run again; counts as no try
+    BAD_MACHINE   75  tried again on another machine, at most 5 times, never on those that returned 75
+    BAD_INPUT     65  held with the file and the fault in the hold reason; never tried again
+    BUG           1   like every other code and every signal: 3 runs, then held
+
+    Fault           a line for the user: field or file, what it held, what is wanted, what mends it
+    |- BadInput     the data or the configuration is wrong: another machine would not help
+    `- BadMachine   this machine cannot do it: another one may
+    Checkpointed    the work so far is saved: the same command goes on from there
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from typing import Callable, Optional
+
+from submit.runtime import chirp, classad
+
+DONE = 0
+CHECKPOINTED = 85
+BAD_MACHINE = 75
+BAD_INPUT = 65
+BUG = 1
+INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
+
+REASON = "ChirpOsgdlReason"
+AVOID = "ChirpOsgdlAvoid"
+AVOIDED_MACHINES = 3  # more would leave a job of a small pool idle for ever, in silence
+
+# A full or dying disk, a full quota: properties of the machine, not of the data
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
+class Fault(Exception):
+    """One line in the house's form, `<where>: <held>; <wanted>; <mend>`.
+
+    Args:
+        where: the field or file at fault, such as `train.steps` or `patient_007/t1c.nii.gz`.
+        held: what it held.
+        wanted: what is wanted instead.
+        mend: the edit or command that mends it.
+    """
+
+    def __init__(self, where: object, held: str, wanted: str, mend: str) -> None:
+        super().__init__(" ".join(f"{where}: {held}; {wanted}; {mend}".split()))
+
+
+class BadInput(Fault):
+    """The data or the configuration is wrong, and would be on every machine."""
+
+
+class BadMachine(Fault):
+    """This machine cannot do the work: no usable GPU, a full disk, a lost data service."""
+
+
+class Checkpointed(Exception):
+    """The work so far is saved; running the same command again goes on from there."""
+
+
+def run(main: Callable[[], Optional[int]], debug: bool = False) -> int:
+    """Runs the job's `main` and returns the exit code of the contract; the reason goes to stderr and into the job's ad.
+
+    `main` returns its exit code (None is 0) or raises. `debug` lets BadInput and BadMachine show their traceback too.
+    A full disk is the machine's fault (75). A MemoryError is a BUG here: a job killed for host memory is HTCondor's
+    affair (`retry_request_memory`), and another machine would give it no more than it asked for.
+    """
+    chirp.publish(REASON, "")  # or a later crash shows the reason of an earlier try
+    try:
+        return main() or DONE
+    except Checkpointed as saved:
+        print(f"{saved} (exit code {CHECKPOINTED}: run the same command again to go on)", file=sys.stderr)
+        return CHECKPOINTED
+    except BadInput as fault:
+        return _report(fault, str(fault), BAD_INPUT, debug)
+    except BadMachine as fault:
+        return _leave(fault, str(fault), debug)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except MemoryError as fault:
+        return _report(
+            fault, "memory: the process ran out; it needs more than the slot has; raise request_memory", BUG, True
+        )
+    except OSError as fault:
+        if fault.errno in _DISK_FAULTS:
+            where = f"{fault.filename or 'disk'}: {fault.strerror}"
+            return _leave(fault, f"{where}; this machine's disk cannot be written; the job is tried elsewhere", debug)
+        return _report(fault, f"{type(fault).__name__}: {fault}", BUG, True)
+    except Exception as fault:
+        return _report(fault, f"{type(fault).__name__}: {fault}", BUG, True)
+
+
+def _report(fault: BaseException, reason: str, code: int, show_traceback: bool) -> int:
+    if show_traceback:
+        traceback.print_exception(type(fault), fault, fault.__traceback__)
+    if not show_traceback or code != BUG:
+        print(reason, file=sys.stderr)
+    chirp.publish(REASON, reason)
+    return code
+
+
+def _leave(fault: BaseException, reason: str, debug: bool) -> int:
+    """Adds this machine to the job's list of machines to avoid: only the job knows which machine returned 75."""
+    machine = classad.machine_ad().text("Machine")
+    if machine:
+        earlier = [name.strip() for name in classad.job_ad().text(AVOID).split(",")]
+        others = [name for name in earlier if name and name.lower() != machine.lower()]
+        chirp.publish(AVOID, ",".join([*others, machine][-AVOIDED_MACHINES:]))
+    return _report(fault, f"{reason} [on {machine}]" if machine else reason, BAD_MACHINE, debug)

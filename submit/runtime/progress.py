@@ -1,0 +1,99 @@
+"""How far the work is: a bar on a terminal, a plain line now and then in a log file, and live attributes in the job's
+ad.
+
+`condor_q -af ChirpOsgdlEpoch ChirpOsgdlStep ChirpOsgdlSteps ChirpOsgdlLoss` shows a running job's progress from the
+access point.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import time
+from typing import Callable, Optional, TextIO
+
+from submit.runtime import chirp
+
+BAR_EVERY_S = 0.1
+LINE_EVERY_S = 10.0
+PUBLISH_EVERY_S = 5.0
+PUBLISH_AGAIN_S = 60.0  # after a starter that did not answer
+_BAR = 24  # characters
+
+
+class Progress:
+    """Progress of one task on stderr.
+
+    Args:
+        total: number of steps of the whole task.
+        label: a word in front of the bar.
+        first: steps done before this process began (a resumed run); the time left is reckoned from this process's own
+            speed.
+        publish: also put the progress into the job's ad.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        label: str,
+        first: int = 0,
+        publish: bool = False,
+        stream: Optional[TextIO] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total, self._label, self._first, self._publish = total, label, first, publish
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._began = self._drawn = clock()
+        self._published = -math.inf
+        self._terminal = self._stream.isatty()
+
+    def update(self, step: int, note: str = "", epoch: Optional[int] = None, loss: Optional[float] = None) -> None:
+        """`step` steps are done; cheap enough to be called for each."""
+        now = self._clock()
+        if now - self._drawn >= (BAR_EVERY_S if self._terminal else LINE_EVERY_S):
+            self._drawn = now
+            self._draw(step, note, now)
+        if self._publish and now - self._published >= PUBLISH_EVERY_S:
+            self._published = now
+            self._send(step, epoch, loss)
+
+    def close(self, step: int, note: str = "", epoch: Optional[int] = None, loss: Optional[float] = None) -> None:
+        """The last state, whenever the last update was."""
+        self._draw(step, note, self._clock())
+        if self._terminal:
+            self._stream.write("\n")
+        if self._publish:
+            self._send(step, epoch, loss)
+
+    def _draw(self, step: int, note: str, now: float) -> None:
+        done = step / self._total if self._total else 1.0
+        here = step - self._first
+        left = duration((now - self._began) / here * (self._total - step)) if here > 0 else "?"
+        tail = (
+            f"{step}/{self._total}  {left} left"
+            if step < self._total
+            else f"{step}/{self._total}  {duration(now - self._began)}"
+        )
+        if self._terminal:
+            filled = int(done * _BAR)
+            line = f"{self._label} {'━' * filled}{'╌' * (_BAR - filled)} {tail}  {note}"
+            self._stream.write(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}")
+        else:
+            self._stream.write(f"{self._label} {tail}  {note}".rstrip() + "\n")
+        self._stream.flush()
+
+    def _send(self, step: int, epoch: Optional[int], loss: Optional[float]) -> None:
+        values = {"Epoch": epoch, "Step": step, "Steps": self._total, "Loss": loss}
+        for name, value in values.items():
+            if value is not None and not chirp.publish(f"ChirpOsgdl{name}", value):
+                self._published = self._clock() + PUBLISH_AGAIN_S - PUBLISH_EVERY_S
+                return
+
+
+def duration(seconds: float) -> str:
+    """`75` becomes `1:15`, `3725` becomes `1:02:05`."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
