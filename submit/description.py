@@ -18,8 +18,8 @@ from pathlib import Path
 from submit.errors import KitError
 from submit.runtime.files import write_atomic
 
-_ASSIGNMENT = re.compile(r"([ \t]*)(\+?[A-Za-z_][A-Za-z0-9_.]*)([ \t]*=[ \t]*)(.*)", re.ASCII | re.DOTALL)
-_HERE_DOCUMENT = re.compile(r"[ \t]*(\+?[A-Za-z_][A-Za-z0-9_.]*)[ \t]*@=[ \t]*(\S+)", re.ASCII)
+_ASSIGNMENT = re.compile(r"([ \t]*)(\+?[A-Za-z0-9_.]+)([ \t]*=[ \t]*)(.*)", re.ASCII | re.DOTALL)
+_HERE_DOCUMENT = re.compile(r"[ \t]*(\+?[A-Za-z0-9_.]+)[ \t]*@=[ \t]*(\S+)", re.ASCII)
 _QUEUE = re.compile(r"[ \t]*queue(?![A-Za-z0-9_.])", re.IGNORECASE | re.ASCII)
 _OPENS = re.compile(r"[ \t]*if\b", re.IGNORECASE | re.ASCII)
 _CLOSES = re.compile(r"[ \t]*endif\b", re.IGNORECASE | re.ASCII)

@@ -64,6 +64,7 @@ class OfferedImage:
     tag: str
     base: str
     packages: tuple[str, ...]
+    cuda_note: str
     cuda_packages: tuple[str, ...]
     gpus_minimum_capability: str
     gpus_maximum_capability: str

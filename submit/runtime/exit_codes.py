@@ -8,7 +8,7 @@ The submit file of every template carries these codes out (`docs/design.md`, Con
     BAD_INPUT     65  held with the file and the fault in the hold reason; never tried again
     BUG           1   like every other code and every signal: 3 runs, then held
 
-    Fault           a line for the user: field or file, what it held, what is wanted, what mends it
+    Fault           a line for the user: field or file, what it held, what is wanted, what mends it; exits like a BUG
     |- BadInput     the data or the configuration is wrong: another machine would not help
     `- BadMachine   this machine cannot do it: another one may
     Checkpointed    the work so far is saved: the same command goes on from there
@@ -50,6 +50,7 @@ class Fault(Exception):
 
     def __init__(self, where: object, held: str, wanted: str, mend: str) -> None:
         super().__init__(" ".join(f"{where}: {held}; {wanted}; {mend}".split()))
+        self.where, self.held, self.wanted, self.mend = str(where), held, wanted, mend
 
 
 class BadInput(Fault):
@@ -81,6 +82,8 @@ def run(main: Callable[[], Optional[int]], debug: bool = False) -> int:
         return _report(fault, str(fault), BAD_INPUT, debug)
     except BadMachine as fault:
         return _leave(fault, str(fault), debug)
+    except Fault as fault:
+        return _report(fault, str(fault), BUG, debug)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -100,8 +103,7 @@ def run(main: Callable[[], Optional[int]], debug: bool = False) -> int:
 def _report(fault: BaseException, reason: str, code: int, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exception(type(fault), fault, fault.__traceback__)
-    if not show_traceback or code != BUG:
-        print(reason, file=sys.stderr)
+    print(reason, file=sys.stderr)
     chirp.publish(REASON, reason)
     return code
 

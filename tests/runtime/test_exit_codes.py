@@ -79,3 +79,9 @@ def test_checkpointed_and_interrupted_are_not_faults(starter: Any, capsys: Any) 
 def test_an_exit_by_name_passes() -> None:
     with pytest.raises(SystemExit):
         exit_codes.run(raising(SystemExit(2)))
+
+
+def test_a_failure_in_words_counts_as_a_bug_without_a_traceback(starter: Any, capsys: Any) -> None:
+    assert exit_codes.run(raising(exit_codes.Fault("loss", "nan", "a number", "lower train.learning_rate"))) == 1
+    assert capsys.readouterr().err == "loss: nan; a number; lower train.learning_rate\n"
+    assert starter.attributes["ChirpOsgdlReason"] == '"loss: nan; a number; lower train.learning_rate"'

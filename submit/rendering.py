@@ -1,0 +1,96 @@
+"""What happens while cookiecutter renders a template: called by its Jinja extension and its hooks, with the kit installed or not.
+
+Runs on the access point's Python 3.9 with the standard library and what cookiecutter brings. Answers arrive as data, never as code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from submit import gpus, images
+from submit.answers import check, login, slug, submit_string
+from submit.errors import AnswerError, KitError, wrong
+from submit.images import ImageLines, OfferedImage, offered
+from submit.runtime.files import write_json
+
+__all__ = ["ROOT", "after", "answers", "before", "checked_slug", "gpu_request", "image", "image_lines", "login", "offered", "submit_string", "version"]
+
+ROOT = Path(__file__).resolve().parents[1]  # holds submit/ and unet_segmentation/: a clone, or site-packages
+RECORD = "osgdl.json"
+
+
+def answers(cookiecutter: Mapping[str, object]) -> dict[str, object]:
+    """The user's answers out of cookiecutter's context, which also holds private variables."""
+    return {name: value for name, value in cookiecutter.items() if not name.startswith("_")}
+
+
+def checked_slug(cookiecutter: Mapping[str, object]) -> str:
+    """The project's folder name, from answers that have been checked.
+
+    Raises:
+        FailedHookException: an answer cannot be used; cookiecutter prints the text and ends before it has written anything.
+    """
+    from cookiecutter.exceptions import FailedHookException
+
+    try:
+        check(answers(cookiecutter))
+    except KitError as error:
+        raise FailedHookException(str(error)) from error
+    return slug(str(cookiecutter["project_name"]))
+
+
+def image(cookiecutter: Mapping[str, str]) -> OfferedImage:
+    """The row of data/images.toml that was chosen."""
+    return offered()[cookiecutter["framework"]]
+
+
+def image_lines(cookiecutter: Mapping[str, str]) -> ImageLines:
+    """The submit command for the image that was named, and its guard."""
+    return images.lines(images.parse(cookiecutter["image"]), cookiecutter["image_syntax"])
+
+
+def gpu_request(cookiecutter: Mapping[str, str]) -> gpus.GpuRequest:
+    """The GPUs and the host's resources that go with them."""
+    on_disk = images.parse(cookiecutter["image"]).kind != "cvmfs"
+    return gpus.request(image(cookiecutter), int(cookiecutter["gpus"]), cookiecutter["gpu_memory"], on_disk)
+
+
+def version() -> str:
+    """The kit's version: from pyproject.toml in a clone, from its metadata where it is installed."""
+    project = ROOT / "pyproject.toml"
+    if project.is_file():
+        match = re.search(r'^name = "osg-dl-kit"\nversion = "([^"]+)"$', project.read_text(encoding="utf-8"), re.MULTILINE)
+        if match:
+            return match.group(1)
+    return next(metadata.distributions(name="osg-dl-kit", path=[str(ROOT)])).version
+
+
+def before(given: Mapping[str, object], folder: str) -> int:
+    """The pre_gen hook: 0 to go on; 1 after one line on stderr about an answer that cannot be used."""
+    try:
+        check(given)
+        if folder != slug(str(given["project_name"])):
+            raise AnswerError(
+                wrong("__project_slug", folder, "not made from project_name", f"want {slug(str(given['project_name']))}", "Leave it out")
+            )
+    except KitError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def after(template: str, given: Mapping[str, object], project: Path = Path()) -> None:
+    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, and the record that lets a later kit update it."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+    copyfile = shutil.copyfile  # not copy2: the copies are the project's own, whatever mode and time the kit's files have
+    job = project / "job"
+    shutil.copytree(ROOT / "unet_segmentation", job / "unet_segmentation", ignore=ignore, copy_function=copyfile)
+    shutil.copytree(ROOT / "submit" / "runtime", job / "submit" / "runtime", ignore=ignore, copy_function=copyfile)
+    copyfile(ROOT / "submit" / "__init__.py", job / "submit" / "__init__.py")
+    write_json(project / RECORD, {"kit_version": version(), "template": template, "answers": dict(given)})
