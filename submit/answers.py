@@ -1,7 +1,7 @@
 """The answers to a template's questions: what each may be, and the names made from them.
 
-An answer ends up in a submit file, where `$(...)` is a macro, a comma parts a list and a line ends a command. So each answer is either
-taken exactly as given or refused with one line. Runs at render time: standard library, Python 3.9.
+An answer ends up in a submit file, where `$(...)` is a macro, a comma parts a list and a line ends a command. So each
+answer is either taken exactly as given or refused with one line. Runs at render time: standard library, Python 3.9.
 """
 
 from __future__ import annotations
@@ -70,7 +70,13 @@ def check(answers: Mapping[str, object]) -> None:
     except ValueError as fault:
         what, wanted = str(fault).split("; ")
         raise AnswerError(
-            wrong("gpu_memory", texts["gpu_memory"], what, wanted, "Cards show less than their name: 38GB for a 40 GB card")
+            wrong(
+                "gpu_memory",
+                texts["gpu_memory"],
+                what,
+                wanted,
+                "Cards show less than their name: 38GB for a 40 GB card",
+            )
         ) from None
     _data(texts["data"])
 
@@ -81,12 +87,20 @@ def choice(name: str, value: str, choices: Iterable[str]) -> None:
     if value not in known:
         nearest = get_close_matches(value, known, n=1, cutoff=0.4)
         raise AnswerError(
-            wrong(name, value, "no such choice", f"want one of {', '.join(known)}", f"Write {name}={nearest[0] if nearest else known[0]}")
+            wrong(
+                name,
+                value,
+                "no such choice",
+                f"want one of {', '.join(known)}",
+                f"Write {name}={nearest[0] if nearest else known[0]}",
+            )
         )
 
 
 def slug(project_name: str) -> str:
-    """The project's folder: `Brain tumours, 2nd try` -> `brain-tumours-2nd-try`. Never a path: letters, digits and dashes alone."""
+    """The project's folder: `Brain tumours, 2nd try` -> `brain-tumours-2nd-try`. Never a path: letters, digits and
+    dashes alone.
+    """
     plain = unicodedata.normalize("NFKD", project_name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:50].strip("-") or "project"
 
@@ -126,11 +140,15 @@ def _project_name(name: str) -> None:
 
 def _number(name: str, value: str, most: int) -> None:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII) or int(value) > most:
-        raise AnswerError(wrong(name, value, "not such a number", f"want a whole number from 1 to {most}", f"Write {name}=1 or more"))
+        raise AnswerError(
+            wrong(name, value, "not such a number", f"want a whole number from 1 to {most}", f"Write {name}=1 or more")
+        )
 
 
 def _data(data: str) -> None:
-    """A folder, an archive, or the osdf:// URL of an archive; its last part becomes a name in the job's working directory."""
+    """A folder, an archive, or the osdf:// URL of an archive; its last part becomes a name in the job's working
+    directory.
+    """
     remote = data.startswith("osdf://")
     path = data[len("osdf://") :] if remote else data
     name = path.rsplit("/", 1)[-1]
@@ -143,7 +161,12 @@ def _data(data: str) -> None:
         what, fix = "HTCondor does not know ~", "Write the whole path"
     elif data.endswith("/"):
         what, fix = "a slash at the end, which would send the folder's files without the folder", "Leave the slash out"
-    elif not re.fullmatch(r"[\w ./@+=~:-]+", data) or not data.isprintable() or data != data.strip() or data.startswith("-"):
+    elif (
+        not re.fullmatch(r"[\w ./@+=~:-]+", data)
+        or not data.isprintable()
+        or data != data.strip()
+        or data.startswith("-")
+    ):
         what = "empty, or with characters that a submit file takes for its own"
     elif ".." in path.split("/") and remote:
         what, fix = "not such a URL", "Write it without .."

@@ -21,6 +21,26 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
+@app.command("new")
+def new(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEMPLATE] [NAME=VALUE]...", help="Template (unet-segmentation) and answers.")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option("-o", "--output-dir", help="Where to make the project's folder.")] = Path(),
+    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing: defaults for what is not given.")] = False,
+) -> None:
+    """Make a project from a template; prints its folder.
+
+    Example: osgdl new --no-input project_name="Brain tumours" gpus=2
+    """
+    from submit import project
+
+    template, answers = project.parse_words(words or [])
+    folder = project.new(template, answers, output_dir, ask=not no_input)
+    typer.echo(folder)
+    _say(f"next: cd {project.shown(folder)}; README.md there says what to type: try it in the local pool, build an image, submit")
+
+
 @pool_app.command("up")
 def pool_up() -> None:
     """Start the local pool (first time: under 2 minutes, then under 10 s).
@@ -73,6 +93,89 @@ def pool_down() -> None:
     from submit import pool
 
     _say("the pool is down" if pool.down() else "the pool was not up")
+
+
+@image_app.command("build")
+def image_build(
+    definition: Annotated[Path, typer.Argument(help="An Apptainer definition.")] = Path("container.def"),
+    output: Annotated[str, typer.Option("-o", "--output", help="NAME.sif, or a /cvmfs path of the local pool.")] = "image.sif",
+    cpu: Annotated[
+        bool, typer.Option("--cpu", help="Without CUDA, on a Debian base made here: for the local pool, no registry of images needed.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a .sif that exists.")] = False,
+) -> None:
+    """Build an image with this machine's Apptainer, or with the local pool's.
+
+    Examples:
+    osgdl image build -o unet-v1.sif
+    osgdl image build --cpu -o /cvmfs/singularity.opensciencegrid.org/osg-dl-kit/unet-segmentation:tf2.21
+    """
+    from submit import image_build as builder
+
+    typer.echo(builder.build(definition, output, cpu=cpu, force=force, say=_say))
+
+
+@image_app.command("push")
+def image_push(
+    file: Annotated[Path, typer.Argument(help="A .sif file.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Folder under /ospool; default: your /ospool/AP/data/USER.")] = None,
+) -> None:
+    """Copy a .sif to the OSDF under a name with its content hash, and print its osdf:/// URL.
+
+    Example: osgdl image use "$(osgdl image push unet-v1.sif)"
+    """
+    from submit import bars, image_push as pusher
+
+    with bars.of_bytes(f"pushing {file.name}") as bar:
+        url = pusher.push(file, to, bar)
+    typer.echo(url)
+    _say(f"next: osgdl image use {url}")
+
+
+@image_app.command("use")
+def image_use(
+    image: Annotated[str, typer.Argument(help="/cvmfs/... path, name.sif, osdf:///....sif or docker://...")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Submit files; none: all *.sub here that name an image.")] = None,
+    syntax: Annotated[str, typer.Option("--syntax", help="automatic, +SingularityImage or container_image.")] = "automatic",
+) -> None:
+    """Change submit files to another image, and to the right command for it; your comments stay.
+
+    Example: osgdl image use osdf:///ospool/ap40/data/jane/unet-3f9a1c.sif
+    """
+    from submit import project
+
+    for change in project.use_image(image, files or project.submit_files(Path()), syntax):
+        typer.echo(f"{change.path}: {change.lines.command} = {change.lines.value}")
+        for note in change.notes:
+            _say(f"{change.path}: {note}")
+
+
+@app.command("doctor")
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """What this access point or laptop has of what the kit needs, what is missing and what to do.
+
+    Exit code 1 when neither the OSPool nor the local pool can be used from here.
+    """
+    from submit import doctor as checks
+    from submit import doctor_table
+
+    findings = checks.examine()
+    typer.echo(doctor_table.as_json(findings) if as_json else doctor_table.text(findings))
+    raise typer.Exit(0 if checks.usable(findings) else 1)
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the project and summary.json.")] = Path("demo"),
+    data: Annotated[Path | None, typer.Option("--data", help="Folder with train/ and validation/; none: phantoms are made.")] = None,
+) -> None:
+    """From cookiecutter to a trained network on the local pool, in minutes: renders a project and runs its train.sub.
+
+    Examples: osgdl demo; osgdl demo --data /path/to/brats --out demo-brats
+    """
+    from submit import demo as example
+
+    typer.echo(example.run(out, data, _say))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Writes data/images.json from data/images.toml: `python -m submit.data_json` (a make target; a test compares).
 
-The TOML is for people, comments included; the JSON is for Python 3.9, which has no tomllib and is what access points run.
+The TOML is for people, comments included; the JSON is for Python 3.9, which has no tomllib and is what access points
+run.
 """
 
 from __future__ import annotations

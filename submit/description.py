@@ -1,8 +1,10 @@
 """A submit description file as lines: reads commands, changes them in place, keeps everything else byte for byte.
 
-How HTCondor reads such a file (condor_utils, `getline_implementation` and `Parse_macros`; tests compare with `htcondor2.Submit`):
+How HTCondor reads such a file (condor_utils, `getline_implementation` and `Parse_macros`; tests compare with
+`htcondor2.Submit`):
 - a command is `name = value`, its name without regard to case; `+Name` and `MY.Name` are the same;
-- a line that ends in a backslash goes on in the next one, whose blanks at the front are dropped; a comment line ends only itself, but one
+- a line that ends in a backslash goes on in the next one, whose blanks at the front are dropped; a comment line ends
+  only itself, but one
   inside a continued command goes on only where it ends in a backslash too;
 - `name @=tag` takes the lines up to `@tag` as its value;
 - of two assignments before the first `queue` the later one counts.
@@ -28,7 +30,9 @@ _BLANK = " \t\r\n\f\v"
 
 @dataclass(frozen=True)
 class Command:
-    """One assignment: its name as written, its value with continued lines joined, and the lines `first` to `last` it takes (from 1)."""
+    """One assignment: its name as written, its value with continued lines joined, and the lines `first` to `last` it
+    takes (from 1).
+    """
 
     name: str
     value: str
@@ -62,7 +66,9 @@ class Description:
         try:
             return cls(path.read_bytes().decode("utf-8", "surrogateescape"), path)
         except OSError as fault:
-            raise KitError(f"{path}: {fault.strerror}; want a submit file. Name one that is there, such as train.sub.") from None
+            raise KitError(
+                f"{path}: {fault.strerror}; want a submit file. Name one that is there, such as train.sub."
+            ) from None
 
     def write(self) -> None:
         """Replaces the file in one step; its permissions stay, and a link stays a link."""
@@ -86,7 +92,8 @@ class Description:
         return command.value if command else None
 
     def set(self, name: str, value: str, replaces: str | None = None) -> None:
-        """Gives `name` a value, on the line where it (or the command `replaces`) stands; a new command goes above `queue`.
+        """Gives `name` a value, on the line where it (or the command `replaces`) stands; a new command goes above
+        `queue`.
 
         Raises:
             KitError: the command stands in an `if`, in a block of lines or after `queue`; the message says where.
@@ -105,14 +112,19 @@ class Description:
         line = self._lines[old.first - 1]
         match = _ASSIGNMENT.match(line)
         if match is None:
-            raise KitError(f"{self.path}:{old.first}: {old.name} takes several lines; want one line. Write `{name} = {value}` there by hand.")
+            raise KitError(
+                f"{self.path}:{old.first}: {old.name} takes several lines; want one line. "
+                f"Write `{name} = {value}` there by hand."
+            )
         indent, written, equals, _ = match.groups()
         # keep the column of the equals sign where the new name leaves room for it
         width = len(written) + len(equals) - len(equals.lstrip(" \t"))
         shown = written if key(written) == key(name) else name
         equals = equals.lstrip(" \t") if equals.strip() != equals.strip(" \t") else equals.strip(" \t") + " "
         ending = "\r" if self._lines[old.last - 1].endswith("\r") else ""
-        self._lines[old.first - 1 : old.last] = [f"{indent}{shown.ljust(max(width, len(shown) + 1))}{equals}{value}{ending}"]
+        self._lines[old.first - 1 : old.last] = [
+            f"{indent}{shown.ljust(max(width, len(shown) + 1))}{equals}{value}{ending}"
+        ]
 
     def remove(self, name: str) -> None:
         """Takes out every assignment of a command. Raises KitError as `set` does."""
@@ -130,12 +142,16 @@ class Description:
         for command in commands:
             if key(command.name) == key(name) and command.conditional:
                 raise KitError(
-                    f"{self.path}:{command.first}: {command.name} stands in an if; want it set once, outside. Change that line by hand."
+                    f"{self.path}:{command.first}: {command.name} stands in an if; want it set once, outside. "
+                    "Change that line by hand."
                 )
         for number, line in enumerate(self._lines[queue + 1 :], queue + 2):
             match = _ASSIGNMENT.match(line)
             if match and key(match.group(2)) == key(name):
-                raise KitError(f"{self.path}:{number}: {match.group(2)} is set again after queue; want it set once. Change that line by hand.")
+                raise KitError(
+                    f"{self.path}:{number}: {match.group(2)} is set again after queue; want it set once. "
+                    "Change that line by hand."
+                )
 
     def _scan(self) -> tuple[list[Command], int]:
         """The commands, and the index of the line that holds the first `queue` (or where one would stand)."""

@@ -4,6 +4,7 @@ KitError            anything the user can mend; the command line prints its text
 |- AnswerError      an answer to a template's question that cannot be used
 |- ImageError       a container image that cannot be named, built, found or pushed
 |- PoolError        the local pool cannot start, or something in it failed
+|- NoMatch          no slot of the pool meets the request of a job
 `- ToolMissing      a program that is not installed
 """
 
@@ -28,12 +29,16 @@ class PoolError(KitError):
     """The local pool cannot start, or something in it failed."""
 
 
+class NoMatch(KitError):
+    """No slot of the pool meets the request of a job."""
+
+
 class ToolMissing(KitError):
     """A program that the command needs is not installed."""
 
 
 def wrong(field: str, value: object, what: str, wanted: str, fix: str) -> str:
-    """The form of every message about a value: `<field>=<value>: <what is wrong>; <what is wanted>. <edit that fixes it>.`
+    """The form of every message about a value: `<field>=<value>: <what is wrong>; <what is wanted>. <mend>`
 
     A long value is cut in the middle: the message stays one line a person reads.
     """

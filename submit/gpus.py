@@ -11,8 +11,9 @@ from submit.images import OfferedImage
 from submit.units import mebibytes, size
 
 MOST_GPUS = 8  # in one slot: the largest hosts of the OSPool have eight
-# A GPU pilot of the OSPool keeps this much for each of its GPUs free of CPU jobs (RoomForCPUOnlyJobs, flock.opensciencegrid.org,
-# ospool-pilot/main/pilot/additional-htcondor-config): 8 cores, 32000 MB of memory, 5 GB of disk. Asking for less waits less.
+# A GPU pilot of the OSPool keeps this much for each of its GPUs free of CPU jobs (RoomForCPUOnlyJobs,
+# flock.opensciencegrid.org, ospool-pilot/main/pilot/additional-htcondor-config): 8 cores, 32000 MB of memory, 5 GB of
+# disk. Asking for less waits less.
 CPUS_PER_GPU = 4
 MEMORY_PER_GPU = 8 * 1024  # MiB
 DISK = 10 * 1024  # MiB: data, its unpacked copy, checkpoints, results
@@ -21,7 +22,9 @@ DISK_WITH_IMAGE = 25 * 1024  # MiB: the image is on the disk too, and once more 
 
 @dataclass(frozen=True)
 class GpuRequest:
-    """`request_gpus`, the bounds that go with it, and the host's resources for that many GPUs. Sizes as submit files write them."""
+    """`request_gpus`, the bounds that go with it, and the host's resources for that many GPUs. Sizes as submit files
+    write them.
+    """
 
     request_gpus: int
     gpus_minimum_capability: str

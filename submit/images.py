@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from submit.errors import ImageError, wrong
 
@@ -22,7 +23,8 @@ SINGULARITY_IMAGE = "+SingularityImage"
 CONTAINER_IMAGE = "container_image"
 AUTOMATIC = "automatic"
 SYNTAXES = (AUTOMATIC, SINGULARITY_IMAGE, CONTAINER_IMAGE)
-LARGEST_SIF_BESIDE = 10**9  # bytes; above, the access point's file transfer is the wrong road (OSPool guide, managing_data/overview)
+# bytes; above, the access point's file transfer is the wrong road (OSPool guide, managing_data/overview)
+LARGEST_SIF_BESIDE = 10**9
 
 # one part of a path: nothing in it that a submit file, a list or a shell takes for its own
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._@+~=-]*"
@@ -35,7 +37,8 @@ _KINDS = {
 }
 _LONGEST = 400
 _WANTED = (
-    f"want {CVMFS_REPOSITORY}/OWNER/NAME:TAG, a name.sif beside the submit file, osdf:///ospool/AP/data/USER/name.sif or docker://OWNER/NAME:TAG"
+    f"want {CVMFS_REPOSITORY}/OWNER/NAME:TAG, a name.sif beside the submit file, "
+    "osdf:///ospool/AP/data/USER/name.sif or docker://OWNER/NAME:TAG"
 )
 
 
@@ -79,9 +82,16 @@ class OfferedImage:
 
 def offered() -> dict[str, OfferedImage]:
     """The rows of data/images.json by framework, in the order they are offered."""
-    rows = json.loads((Path(__file__).parent / "data" / "images.json").read_text(encoding="utf-8"))["images"]
-    images = [OfferedImage(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}) for row in rows]
-    return {image.framework: image for image in images}
+    rows: list[dict[str, Any]] = json.loads(
+        (Path(__file__).parent / "data" / "images.json").read_text(encoding="utf-8")
+    )["images"]
+    images = {}
+    for row in rows:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+        }
+        images[row["framework"]] = OfferedImage(**fields)
+    return images
 
 
 def parse(reference: str) -> Image:
@@ -100,11 +110,14 @@ def parse(reference: str) -> Image:
 def lines(image: Image, syntax: str = AUTOMATIC) -> ImageLines:
     """The submit command, its value and the guard for `image`.
 
-    A CVMFS path gets `+SingularityImage` unless asked otherwise, everything else `container_image`. The guards, because:
-    - with `+SingularityImage`, a machine without Apptainer runs the job bare, outside any container, and says nothing (HAS_SINGULARITY);
+    A CVMFS path gets `+SingularityImage` unless asked otherwise, everything else `container_image`. The guards,
+    because:
+    - with `+SingularityImage`, a machine without Apptainer runs the job bare, outside any container, and says nothing
+      (HAS_SINGULARITY);
     - neither command checks that the CVMFS repository is mounted where the job lands (HAS_CVMFS_...);
     - `container_image` adds its own requirements (HasContainer, HasSIF ...), so the other kinds need no guard.
-    `+SingularityImage` with an `osdf://` or `docker://` image is fetched by the pilot's prepare hook, which has 240 s for it.
+    `+SingularityImage` with an `osdf://` or `docker://` image is fetched by the pilot's prepare hook, which has 240 s
+    for it.
 
     Raises:
         ImageError: a file beside the submit file with `+SingularityImage`: nothing would send it to the job.
@@ -134,7 +147,8 @@ def check_here(image: Image, folder: Path) -> None:
     """Looks for `image` where it can be seen from here; `folder` is the submit file's.
 
     Raises:
-        ImageError: CVMFS is mounted and the image is not in it, or a .sif is missing or too large to travel with every job.
+        ImageError: CVMFS is mounted and the image is not in it, or a .sif is missing or too large to travel with
+            every job.
     """
     if image.kind == "cvmfs":
         repository = Path("/", *Path(image.reference).parts[1:3])
@@ -153,14 +167,20 @@ def check_here(image: Image, folder: Path) -> None:
         file = folder / image.reference
         if not file.is_file():
             raise ImageError(
-                wrong("image", image.reference, f"no such file in {folder}", "want a .sif that exists", "Build it: `osgdl image build`")
+                wrong(
+                    "image",
+                    image.reference,
+                    f"no such file in {folder}",
+                    "want a .sif that exists",
+                    "Build it: `osgdl image build`",
+                )
             )
         if file.stat().st_size > LARGEST_SIF_BESIDE:
             raise ImageError(
                 wrong(
                     "image",
                     image.reference,
-                    f"{file.stat().st_size / 1e9:.1f} GB; a file beside the submit file travels from the access point to every job",
+                    f"{file.stat().st_size / 1e9:.1f} GB, which would travel from the access point to every job",
                     "want at most 1 GB, or an osdf:// URL",
                     f"Push it, and use the URL this prints: `osgdl image push {image.reference}`",
                 )

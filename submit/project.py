@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from submit import answers, images
 from submit.description import Description, key
-from submit.errors import AnswerError, ImageError, KitError, wrong
+from submit.errors import AnswerError, ImageError, wrong
 from submit.images import CONTAINER_IMAGE, SINGULARITY_IMAGE, ImageLines
 from submit.rendering import ROOT
 
@@ -46,17 +47,33 @@ def questions(template: str) -> dict[str, Any]:
     return {name: default for name, default in listed.items() if not name.startswith("_")}
 
 
-def parse_answers(words: list[str]) -> dict[str, str]:
-    """`["gpus=2", ...]` as a mapping. Raises AnswerError for a word without `=` and for a name given twice."""
+def parse_words(words: list[str]) -> tuple[str, dict[str, str]]:
+    """`["unet-segmentation", "gpus=2"]` as a template and answers; the first word without `=` is the template.
+
+    Raises:
+        AnswerError: a later word without `=`, or a name given twice.
+    """
+    template = DEFAULT_TEMPLATE
+    if words and "=" not in words[0]:
+        template, words = words[0], words[1:]
     given: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise AnswerError(wrong("answer", word, "no =", "want NAME=VALUE, such as gpus=2", f"Write {word}=VALUE"))
         if name in given:
-            raise AnswerError(wrong(name, value, "given twice", "want one answer to each question", f"Leave one {name}= out"))
+            raise AnswerError(
+                wrong(name, value, "given twice", "want one answer to each question", f"Leave one {name}= out")
+            )
         given[name] = value
-    return given
+    return template, given
+
+
+def shown(path: Path) -> str:
+    """A path as a shell wants it typed, short where it lies below the current folder."""
+    with suppress(ValueError):
+        path = path.resolve().relative_to(Path.cwd())
+    return shlex.quote(str(path))
 
 
 def new(template: str, given: Mapping[str, str], output_dir: Path, ask: bool) -> Path:
@@ -73,12 +90,14 @@ def new(template: str, given: Mapping[str, str], output_dir: Path, ask: bool) ->
     for name, value in given.items():
         if name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=0.4)
-            fix = f"Did you mean {nearest[0]}?" if nearest else "Leave it out"
+            fix = f"Write {nearest[0]}=..." if nearest else "Leave it out"
             raise AnswerError(wrong(name, value, "no such question", f"want one of {', '.join(known)}", fix))
         if isinstance(known[name], list):
             answers.choice(name, value, known[name])
     # cookiecutter renders answers as Jinja templates; a template that is one string literal renders to that string
-    context = {name: value if isinstance(known[name], list) else f"{{{{ {ascii(value)} }}}}" for name, value in given.items()}
+    context = {
+        name: value if isinstance(known[name], list) else f"{{{{ {value!a} }}}}" for name, value in given.items()
+    }
     from cookiecutter.exceptions import CookiecutterException, FailedHookException, OutputDirExistsException
     from cookiecutter.main import cookiecutter
 
@@ -91,8 +110,8 @@ def new(template: str, given: Mapping[str, str], output_dir: Path, ask: bool) ->
                 output_dir=str(output_dir),
                 config_file=str(configuration),
             )
-        except OutputDirExistsException:
-            folder = output_dir / answers.slug(given.get("project_name", known["project_name"]))
+        except OutputDirExistsException as error:
+            folder = str(error).split('"')[1]
             raise AnswerError(
                 f"{folder}: exists; want a new folder. Choose another project_name, or another place with -o DIR."
             ) from None
@@ -100,19 +119,23 @@ def new(template: str, given: Mapping[str, str], output_dir: Path, ask: bool) ->
             raise AnswerError(str(error)) from None
         except CookiecutterException as error:
             raise AnswerError(f"template {template}: {error}") from error
-        except OSError as error:
+        except EOFError:
             raise AnswerError(
-                f"{error.filename or output_dir}: {error.strerror}; want a folder to write in. Choose one with -o DIR."
+                "no answers on standard input; want a terminal, or answers as NAME=VALUE. Add --no-input."
             ) from None
+        except OSError as error:
+            what = f"{error.filename or output_dir}: {error.strerror}"
+            raise AnswerError(f"{what}; want a folder to write in. Choose one with -o DIR.") from None
     return Path(made)
 
 
 @dataclass(frozen=True)
 class ImageChange:
-    """What `use_image` wrote into one submit file."""
+    """What `use_image` wrote into one submit file, and what the user should know about it."""
 
     path: Path
     lines: ImageLines
+    notes: tuple[str, ...]
 
 
 def submit_files(folder: Path) -> list[Path]:
@@ -133,22 +156,40 @@ def use_image(reference: str, files: list[Path], syntax: str = images.AUTOMATIC)
     image = images.parse(reference)
     lines = images.lines(image, syntax)
     if not files:
-        raise ImageError("no submit file here names an image; want a project's folder, or files. Name them: osgdl image use IMAGE FILES.")
+        raise ImageError(
+            "no submit file here names an image; want a project's folder, or files. "
+            "Name them: osgdl image use IMAGE FILES."
+        )
     changed = []
     for path in files:
         images.check_here(image, path.parent)
         description = Description.read(path)
         present = _image_commands(description)
-        if len(present) > 1:
-            # container_image would win in silence
-            for extra in present[1:]:
-                description.remove(extra)
+        for extra in present[1:]:  # of both, container_image would win in silence
+            description.remove(extra)
+        old = (description.get(present[0]) or "") if present else ""
         description.set(lines.command, lines.value, replaces=present[0] if present else None)
         _set_guard(description, lines)
-        changed.append(description)
-    for description in changed:
+        changed.append((description, ImageChange(path, lines, _notes(image, old, description))))
+    for description, _ in changed:
         description.write()
-    return [ImageChange(description.path, lines) for description in changed]
+    return [change for _, change in changed]
+
+
+def _notes(image: images.Image, old: str, description: Description) -> tuple[str, ...]:
+    """What follows from the new image for the lines that stay, `old` being the image before."""
+    notes = []
+    if image.kind == "docker":
+        notes.append(
+            "every machine pulls a docker:// image from its registry, which limits pulls: fine for a try; "
+            "build a .sif for more"
+        )
+    if image.kind != "cvmfs" and "/cvmfs/" in old:
+        notes.append(
+            f"the image now needs room on the job's disk: raise request_disk, now "
+            f"{description.get('request_disk')}, by twice its size"
+        )
+    return tuple(notes)
 
 
 def _set_guard(description: Description, lines: ImageLines) -> None:
@@ -175,10 +216,14 @@ def _folder(template: str) -> Path:
 
 @contextmanager
 def _own_configuration() -> Iterator[Path]:
-    """A configuration of cookiecutter's that keeps defaults and replays of the user's other templates out, and ours out of theirs."""
+    """A configuration of cookiecutter's that keeps defaults and replays of the user's other templates out, and ours
+    out of theirs.
+    """
     with tempfile.TemporaryDirectory(prefix="osgdl-") as folder:
         file = Path(folder) / "cookiecutter.yaml"
-        file.write_text(json.dumps({"replay_dir": folder, "cookiecutters_dir": folder, "default_context": {}}), encoding="utf-8")
+        file.write_text(
+            json.dumps({"replay_dir": folder, "cookiecutters_dir": folder, "default_context": {}}), encoding="utf-8"
+        )
         yield file
 
 

@@ -1,11 +1,12 @@
-"""What happens while cookiecutter renders a template: called by its Jinja extension and its hooks, with the kit installed or not.
+"""What happens while cookiecutter renders a template: called by its Jinja extension and its hooks, with the kit
+installed or not.
 
-Runs on the access point's Python 3.9 with the standard library and what cookiecutter brings. Answers arrive as data, never as code.
+Runs on the access point's Python 3.9 with the standard library and what cookiecutter brings. Answers arrive as data,
+never as code.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -19,7 +20,20 @@ from submit.errors import AnswerError, KitError, wrong
 from submit.images import ImageLines, OfferedImage, offered
 from submit.runtime.files import write_json
 
-__all__ = ["ROOT", "after", "answers", "before", "checked_slug", "gpu_request", "image", "image_lines", "login", "offered", "submit_string", "version"]
+__all__ = [
+    "ROOT",
+    "after",
+    "answers",
+    "before",
+    "checked_slug",
+    "gpu_request",
+    "image",
+    "image_lines",
+    "login",
+    "offered",
+    "submit_string",
+    "version",
+]
 
 ROOT = Path(__file__).resolve().parents[1]  # holds submit/ and unet_segmentation/: a clone, or site-packages
 RECORD = "osgdl.json"
@@ -34,7 +48,8 @@ def checked_slug(cookiecutter: Mapping[str, object]) -> str:
     """The project's folder name, from answers that have been checked.
 
     Raises:
-        FailedHookException: an answer cannot be used; cookiecutter prints the text and ends before it has written anything.
+        FailedHookException: an answer cannot be used; cookiecutter prints the text and ends before it has written
+            anything.
     """
     from cookiecutter.exceptions import FailedHookException
 
@@ -65,10 +80,13 @@ def version() -> str:
     """The kit's version: from pyproject.toml in a clone, from its metadata where it is installed."""
     project = ROOT / "pyproject.toml"
     if project.is_file():
-        match = re.search(r'^name = "osg-dl-kit"\nversion = "([^"]+)"$', project.read_text(encoding="utf-8"), re.MULTILINE)
+        match = re.search(
+            r'^name = "osg-dl-kit"\nversion = "([^"]+)"$', project.read_text(encoding="utf-8"), re.MULTILINE
+        )
         if match:
             return match.group(1)
-    return next(metadata.distributions(name="osg-dl-kit", path=[str(ROOT)])).version
+    installed = next(iter(metadata.distributions(name="osg-dl-kit", path=[str(ROOT)])))
+    return str(installed.metadata["Version"])
 
 
 def before(given: Mapping[str, object], folder: str) -> int:
@@ -77,7 +95,13 @@ def before(given: Mapping[str, object], folder: str) -> int:
         check(given)
         if folder != slug(str(given["project_name"])):
             raise AnswerError(
-                wrong("__project_slug", folder, "not made from project_name", f"want {slug(str(given['project_name']))}", "Leave it out")
+                wrong(
+                    "__project_slug",
+                    folder,
+                    "not made from project_name",
+                    f"want {slug(str(given['project_name']))}",
+                    "Leave it out",
+                )
             )
     except KitError as error:
         print(error, file=sys.stderr)
@@ -86,9 +110,13 @@ def before(given: Mapping[str, object], folder: str) -> int:
 
 
 def after(template: str, given: Mapping[str, object], project: Path = Path()) -> None:
-    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, and the record that lets a later kit update it."""
+    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, and the record that lets a
+    later kit update it.
+    """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-    copyfile = shutil.copyfile  # not copy2: the copies are the project's own, whatever mode and time the kit's files have
+    copyfile = (
+        shutil.copyfile
+    )  # not copy2: the copies are the project's own, whatever mode and time the kit's files have
     job = project / "job"
     shutil.copytree(ROOT / "unet_segmentation", job / "unet_segmentation", ignore=ignore, copy_function=copyfile)
     shutil.copytree(ROOT / "submit" / "runtime", job / "submit" / "runtime", ignore=ignore, copy_function=copyfile)

@@ -1,8 +1,8 @@
 """Sizes as HTCondor's submit files write them: `10GB` is 10 x 1024 MiB.
 
-HTCondor's suffixes are binary and a bare number changes its unit with the command (MiB for memory, KiB for disk; condor_submit(1),
-`request_memory`); an access point may refuse it (`SUBMIT_REQUEST_MISSING_UNITS`). So a size without a unit is a mistake here.
-Runs at render time: standard library, Python 3.9.
+HTCondor's suffixes are binary and a bare number changes its unit with the command (MiB for memory, KiB for disk;
+condor_submit(1), `request_memory`); an access point may refuse it (`SUBMIT_REQUEST_MISSING_UNITS`). So a size without
+a unit is a mistake here. Runs at render time: standard library, Python 3.9.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class Place:
         gpus: number of GPUs the job was given or asked for; 0 if none.
         simulated: True on a slot of the local test pool, whose GPUs exist only in its ad.
         in_job: False outside HTCondor.
+        cpus: cores of the slot; 0 if unknown. The machine may have many more, which belong to others.
     """
 
     machine: str
@@ -34,6 +35,7 @@ class Place:
     gpus: int
     simulated: bool
     in_job: bool
+    cpus: int
 
 
 def here() -> Place:
@@ -47,6 +49,7 @@ def here() -> Place:
         gpus=len(assigned) or int(job.number("RequestGPUs")),
         simulated=machine.get("OsgdlSimulatedGPU") is True,
         in_job=bool(machine or job),
+        cpus=int(machine.number("Cpus")),
     )
 
 

@@ -9,20 +9,20 @@ from submit.runtime.exit_codes import BadMachine
 
 H100 = 'GPUs_GPU_aaaa0 = [ Capability = 9.0; DeviceName = "NVIDIA H100 80GB HBM3"; id = "GPU-aaaa0" ]\n'
 A100 = 'GPUs_GPU_0 = [ DeviceName = "NVIDIA A100-SXM4-40GB"; id = "GPU-0" ]\n'
-SLOT = 'Machine = "gpu07.unl.example"\nGLIDEIN_Site = "Nebraska"\n'
+SLOT = 'Machine = "gpu07.unl.example"\nGLIDEIN_Site = "Nebraska"\nCpus = 4\n'
 
 
 def test_a_laptop_may_use_its_cpu(capsys: Any) -> None:
     assert devices.require_gpu(0) == "cpu"
     assert "no GPU asked for" in capsys.readouterr().err
     assert devices.require_gpu(1) == "gpu"
-    assert devices.here() == devices.Place("", "", "", 0, False, False)
+    assert devices.here() == devices.Place("", "", "", 0, False, False, 0)
 
 
 def test_the_assigned_gpus_model(job: Any, monkeypatch: Any) -> None:
     job.ads(machine=SLOT + A100 + H100, job="RequestGPUs = 1\n")
     monkeypatch.setenv("_CONDOR_AssignedGPUs", "GPU-aaaa0")
-    assert devices.here() == devices.Place("gpu07.unl.example", "Nebraska", "NVIDIA H100 80GB HBM3", 1, False, True)
+    assert devices.here() == devices.Place("gpu07.unl.example", "Nebraska", "NVIDIA H100 80GB HBM3", 1, False, True, 4)
     assert devices.require_gpu(1) == "gpu (NVIDIA H100 80GB HBM3)"
 
 

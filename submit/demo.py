@@ -1,0 +1,148 @@
+"""From cookiecutter to a trained network: renders a project and runs its own train.sub on the local pool."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from submit import bars, eventlog, image_build, images, pool, project, watch
+from submit.errors import KitError, PoolError
+
+SUMMARY = "summary.json"
+FRAMEWORK = "tensorflow-2.21"
+NAME = "Brain tumour demo"
+# Enough for a whole-tumour Dice that convinces: two minutes on two cores. Real patients get up to eight.
+PHANTOM_EPOCHS = 6
+PATIENT_EPOCHS = 20
+PHANTOMS = "4:2"  # to train on, to score on
+
+
+def run(out: Path, data: Path | None, say: Callable[[str], None]) -> str:
+    """Render a project into `out`, train it on the pool, write `out`/summary.json; returns the text for a person.
+
+    Args:
+        data: a folder with train/ and validation/; None makes phantoms.
+
+    Raises:
+        KitError: the pool or the image can't be made, the data has no train/, or the job did not end well.
+    """
+    if data is not None and not (data / "train").is_dir():
+        raise KitError(f"data={str(data)!r}: no train/ in it; want a folder with train/ and validation/, a folder for each patient")
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    pool.up(say)
+    folder = _render(out, "data" if data is None else "data.tar.gz", PHANTOM_EPOCHS if data is None else PATIENT_EPOCHS)
+    say(f"rendered {project.shown(folder)}")
+    image = images.offered()[FRAMEWORK].cvmfs_path
+    image_build.build(folder / "container.def", image, cpu=True, force=False, say=say)
+    if data is None:
+        _make_phantoms(folder, image, say)
+    else:
+        # a folder without write permission cannot be sent: HTCondor makes the copy like it before it is full
+        say(f"packing {data}")
+        with tarfile.open(folder / "data.tar.gz", "w:gz", compresslevel=1) as archive:
+            archive.add(data, arcname="data")
+    cluster = watch.submit(folder / "train.sub")
+    say(f"condor_submit train.sub: cluster {cluster}")
+    history = _watch(folder / "logs" / f"{cluster}.log", cluster)
+    summary = _summary(folder, history, image)
+    _write(out / SUMMARY, summary)
+    if history.exit_code != 0:
+        why = history.hold_reason or f"exit code {history.exit_code}"
+        error = folder / "logs" / f"{cluster}.0.err"
+        raise PoolError(f"job {cluster}: {history.state}: {why}; see {error} and: osgdl pool exec -- condor_q -hold")
+    return _text(out, folder, summary)
+
+
+def _render(out: Path, data: str, epochs: int) -> Path:
+    answers = {"project_name": NAME, "ospool_project": "OSGDL_Demo", "framework": FRAMEWORK, "data": data, "epochs": str(epochs)}
+    before = out / NAME.lower().replace(" ", "-")
+    if (before / "osgdl.json").is_file():  # an earlier demo, and nothing else's folder
+        shutil.rmtree(before)
+    return project.new(project.DEFAULT_TEMPLATE, answers, out, ask=False)
+
+
+def _make_phantoms(folder: Path, image: str, say: Callable[[str], None]) -> None:
+    """Made inside the image, which has what the trainer needs, so that the kit does not have to."""
+    say("making phantoms: brains that never were, with tumours")
+    inside = ["python3", "-m", "unet_segmentation", "phantom", "--out", "data", "--split", PHANTOMS, "--seed", "1"]
+    where = {"APPTAINERENV_PYTHONPATH": str(folder / "job")}
+    done = pool.run(["apptainer", "-s", "exec", "--bind", str(folder), "--pwd", str(folder), image, *inside], cwd=folder, environment=where)
+    if done.returncode:
+        raise PoolError(f"phantoms: exit code {done.returncode}: {' | '.join(done.stderr.strip().splitlines()[-3:])}")
+
+
+def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
+    with bars.of_steps(f"job {cluster}") as bar:
+
+        def show(history: eventlog.JobHistory, now: watch.Progress) -> None:
+            what = history.state
+            if history.state == "running":
+                start = history.starts[-1]
+                what = f"{start.site}, {start.gpu or 'no GPU'}"
+                what += f", loss {now.loss:.3f}" if now.loss is not None else ""
+            bar(what, now.step or 0, now.steps or 0)
+
+        return watch.follow(log, cluster, show)
+
+
+def _summary(folder: Path, history: eventlog.JobHistory, image: str) -> dict[str, Any]:
+    start = history.starts[0] if history.starts else None
+    last = history.starts[-1] if history.starts else None
+    result = folder / "results" / f"{history.cluster}.{history.proc}"
+    metrics = json.loads((result / "metrics.json").read_text()) if (result / "metrics.json").is_file() else {}
+    return {
+        "job": {
+            "cluster": history.cluster,
+            "site": last.site if last else None,
+            "machine": last.machine if last else None,
+            "gpu": last.gpu if last else None,
+            "image": image,
+            "exit_code": history.exit_code,
+            "queue_s": start.time - history.submitted if start else None,
+            "run_s": history.ended - start.time if start and history.ended else None,
+            "starts": len(history.starts),
+        },
+        "dice": metrics.get("dice", {}),
+        "pictures": [str(result / picture) for picture in metrics.get("pictures", [])],
+        "results": str(result),
+        "device": metrics.get("provenance", {}).get("device"),
+    }
+
+
+def _write(file: Path, summary: dict[str, Any]) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(summary, indent=2) + "\n")
+    fresh.replace(file)
+
+
+def _text(out: Path, folder: Path, summary: dict[str, Any]) -> str:
+    job = summary["job"]
+    lines = [
+        "",
+        f"job {job['cluster']}: {job['site']}, {job['gpu']}; waited {job['queue_s']} s, ran {job['run_s']} s",
+        f"image: {job['image']}",
+        f"device: {summary['device']}",
+        "",
+        f"{'Dice, patients not trained on':<34}{'whole':>8}{'core':>8}{'enhancing':>11}",
+    ]
+    for patient, dice in summary["dice"].items():
+        figures = ["-" if dice[region] is None else f"{dice[region]:.3f}" for region in ("whole", "core", "enhancing")]
+        lines.append(f"{patient:<34}{figures[0]:>8}{figures[1]:>8}{figures[2]:>11}")
+    lines.append("")
+    lines += [f"picture: {project.shown(Path(picture))}" for picture in summary["pictures"]]
+    lines += [
+        f"summary: {project.shown(out / SUMMARY)}",
+        "",
+        "What to try next:",
+        f"  less {project.shown(folder / 'README.md')}          what the project holds, and how it gets onto the OSPool",
+        f"  less {project.shown(folder / 'train.sub')}          the submit file that just ran, line by line",
+        "  osgdl pool status                          the sites it could have matched",
+        "  osgdl demo --data DIR                      real patients: DIR/train and DIR/validation",
+        "  osgdl pool down                            when you are done",
+    ]
+    return "\n".join(lines)

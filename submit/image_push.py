@@ -1,0 +1,62 @@
+"""Copies an image to the OSDF under a name that carries its content: caches there go by name and are never purged."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from submit.errors import ImageError
+
+OSPOOL = Path("/ospool")
+CHUNK = 1 << 22
+
+
+def destination(to: Path | None) -> Path:
+    """The folder to push to: `to`, else the one writable /ospool/AP/data/USER. Raises ImageError without exactly one."""
+    if to is not None:
+        if not to.is_absolute() or OSPOOL not in to.parents:
+            raise ImageError(f"to={str(to)!r}: not on the OSDF; want a folder such as {OSPOOL}/ap40/data/{getpass.getuser()}")
+        if not to.is_dir():
+            raise ImageError(f"to={str(to)!r}: no such folder here; this works on an access point of the OSPool. Or make it: mkdir -p {to}")
+        return to
+    found = [folder for folder in OSPOOL.glob(f"*/data/{getpass.getuser()}") if os.access(folder, os.W_OK)]
+    if len(found) != 1:
+        seen = ", ".join(map(str, found)) or f"no {OSPOOL}/AP/data/{getpass.getuser()}"
+        raise ImageError(f"to: {seen} on this machine; want one folder. On an access point: osgdl image push FILE --to {OSPOOL}/AP/data/USER")
+    return found[0]
+
+
+def push(file: Path, to: Path | None, bar: Callable[[int, int], None]) -> str:
+    """Copy `file` to the OSDF and return its osdf:/// URL. An image that is there already isn't copied again.
+
+    `bar(done, total)` is called with bytes. Nothing is ever overwritten; a reader never sees half an image.
+    Raises ImageError for a file that is no image, or where there is no place for it.
+    """
+    if file.suffix != ".sif" or not file.is_file():
+        raise ImageError(f"{file}: no .sif file; want one that `osgdl image build` made")
+    folder, total = destination(to), file.stat().st_size
+    with file.open("rb") as source:
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+    target = folder / f"{file.stem}-{digest[:12]}.sif"
+    if target.exists():
+        return f"osdf://{target}"
+    free = shutil.disk_usage(folder).free
+    if free < total:
+        raise ImageError(f"{folder}: {free / 1e9:.1f} GB free, the image has {total / 1e9:.1f} GB; make room or ask for quota")
+    part, done = folder / f".{target.name}.{os.getpid()}.part", 0
+    try:
+        with file.open("rb") as source, part.open("wb") as copy:
+            while chunk := source.read(CHUNK):
+                copy.write(chunk)
+                done += len(chunk)
+                bar(done, total)
+            copy.flush()
+            os.fsync(copy.fileno())
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return f"osdf://{target}"

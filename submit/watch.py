@@ -1,0 +1,80 @@
+"""Follows one job of the local pool until it ends, is held, or turns out to match no slot."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from submit import eventlog, match, pool
+from submit.errors import NoMatch, PoolError
+
+# How long a job may stay idle before its request is looked at
+IDLE_SECONDS = 60
+# What the job publishes of its own progress, by chirp (submit/runtime/progress.py)
+_PROGRESS = ("ChirpOsgdlEpoch", "ChirpOsgdlStep", "ChirpOsgdlSteps", "ChirpOsgdlLoss")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the job last said of itself; None where it has said nothing yet."""
+
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+
+
+def submit(submit_file: Path, *arguments: str) -> int:
+    """`condor_submit` in the pool as its ordinary user; returns the cluster. Raises PoolError with HTCondor's own words."""
+    done = pool.run(["condor_submit", "-terse", *arguments, submit_file.name], cwd=submit_file.parent)
+    if done.returncode:
+        raise PoolError(f"{submit_file}: condor_submit refused it: {' '.join((done.stderr + done.stdout).split())[-400:]}")
+    return int(done.stdout.split(".")[0])
+
+
+def progress(cluster: int) -> Progress:
+    """The progress that the job of `cluster` published in its ad."""
+    done = pool.run(["condor_q", str(cluster), "-json", "-attributes", ",".join(_PROGRESS)], cwd=Path("/"))
+    ads = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
+    ad = ads[0] if ads else {}
+    return Progress(step=ad.get("ChirpOsgdlStep"), steps=ad.get("ChirpOsgdlSteps"), loss=ad.get("ChirpOsgdlLoss"))
+
+
+def follow(log: Path, cluster: int, show: Callable[[eventlog.JobHistory, Progress], None]) -> eventlog.JobHistory:
+    """Call `show` about once a second until the first job of `cluster` is done, removed or held; returns its history.
+
+    Raises NoMatch when it has been idle for a minute and no slot of the pool meets its request: it names the clause.
+    """
+    idle_since = time.monotonic()
+    while True:
+        history = eventlog.read(log).get((cluster, 0))
+        if history:
+            show(history, progress(cluster) if history.state == "running" else Progress())
+            if history.state in ("done", "removed", "held"):
+                return history
+            if history.state == "running":
+                idle_since = time.monotonic()
+        if time.monotonic() - idle_since > IDLE_SECONDS:
+            _explain_idle(cluster)
+            idle_since = time.monotonic()
+        time.sleep(1)
+
+
+def _explain_idle(cluster: int) -> None:
+    job = pool.run(["condor_q", str(cluster), "-long"], cwd=Path("/")).stdout.strip()
+    slots = pool.run(["condor_status", "-long", "-constraint", "PartitionableSlot"], cwd=Path("/")).stdout.strip()
+    if not job or not slots:
+        return
+    ads = slots.split("\n\n")
+    clauses, together = match.clauses(job.split("\n\n")[0], ads)
+    if together:
+        return  # a slot would take it: it is waiting for its turn
+    none = [clause.text for clause in clauses if clause.slots == 0]
+    fewest = min(clauses, key=lambda clause: clause.slots)
+    why = f"no slot meets `{'`, `'.join(none)}`" if none else f"no slot meets all clauses; the rarest is `{fewest.text}` ({fewest.slots})"
+    raise NoMatch(
+        f"job {cluster}: idle for {IDLE_SECONDS} s, and of {len(ads)} sites {why}. "
+        f"Relax that line of the submit file; what there is: osgdl pool status. The job is still queued: condor_rm {cluster}"
+    )

@@ -1,0 +1,39 @@
+#!/bin/bash
+# What the job runs: run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL.
+#
+# Its exit code is the trainer's, untouched, and train.sub acts on it: 0 done, 85 checkpoint saved, 75 this machine cannot do it,
+# 65 the data or the configuration is wrong, anything else a bug.
+set -euo pipefail
+
+# HTCondor starts the script in the job's working directory, under whatever path that has on the machine
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+[[ -d $here/job ]] || here=$PWD
+
+export PYTHONPATH="$here/job${PYTHONPATH:+:$PYTHONPATH}"
+
+# One line on stderr and in the reason of the hold, and the code for a job that no other machine would run either
+refuse() {
+    printf '%s\n' "$1" >&2
+    python3 -c 'import sys; from submit.runtime import chirp; chirp.publish("ChirpOsgdlReason", sys.argv[1])' "$1" || true
+    exit 65
+}
+
+task=${1-} data=${2-} result=${3-} model=${4-}
+[[ $data ]] || refuse "data='': no name; want a folder or an archive. Leave out the slash at the end of data."
+[[ $result ]] || refuse "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL."
+mkdir -p "$result"
+
+case $task in
+    train)
+        # a listed folder that does not exist when the job leaves would put it on hold
+        mkdir -p checkpoint
+        exec python3 -m unet_segmentation train --data "$data" --out "$result" --config config.toml
+        ;;
+    predict)
+        [[ $model ]] || refuse "model='': no file; want the model.keras of a training. Run condor_submit predict.sub model=FILE."
+        exec python3 -m unet_segmentation predict --data "$data" --out "$result" --model "$model"
+        ;;
+    *)
+        refuse "task='$task': unknown; want train or predict. Change arguments in the submit file."
+        ;;
+esac

@@ -1,0 +1,54 @@
+"""Small phantoms to train on for real, and the sample of real patients where it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from unet_segmentation import phantom
+
+ROOT = Path(__file__).parents[2]
+# a network and images as small as the real thing allows, seconds to train
+TINY = (
+    "model.width=4",
+    "model.levels=3",
+    "train.patch=32",
+    "train.batch_size=4",
+    "train.steps=12",
+    "checkpoint.every_steps=5",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+@pytest.fixture(autouse=True)
+def outside_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_CONDOR_CHIRP_CONFIG", "_CONDOR_MACHINE_AD", "_CONDOR_JOB_AD", "_CONDOR_AssignedGPUs"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train/ with two patients and validation/ with one; never changed."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    phantom.write(folder, {"train": 2, "validation": 1}, seed=1, size=(40, 48, 32))
+    return folder
+
+
+@pytest.fixture
+def data(phantoms: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(phantoms, tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def brats2015() -> Path:
+    folder = Path(os.environ.get("OSGDL_BRATS2015", ROOT.parent / "shared" / "brats2015"))
+    if not folder.is_dir():
+        pytest.skip(f"the sample of real patients is not at {folder} (OSGDL_BRATS2015)")
+    return folder

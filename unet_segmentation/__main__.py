@@ -1,0 +1,5 @@
+"""`python -m unet_segmentation`."""
+
+from unet_segmentation.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""Where a result comes from: enough to make it again, stored with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from submit.runtime import classad, devices
+from unet_segmentation.config import Config
+
+
+def collect(
+    versions: dict[str, str], device: str, precision: str, config: Config, dataset_sha256: str
+) -> dict[str, Any]:
+    """The provenance of a run.
+
+    Args:
+        versions: of the frameworks in use.
+        device: as `devices.require_gpu` names it.
+        precision: of the arithmetic.
+        config: of the run.
+        dataset_sha256: of all files of all patients.
+    """
+    place = devices.here()
+    return {
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, **_own_version(), **versions},
+        "site": place.site,
+        "machine": place.machine or platform.node(),
+        "gpu": place.gpu,
+        "device": device,
+        "image": _image(),
+        "precision": precision,
+        "config_sha256": config.hash(),
+        "dataset_sha256": dataset_sha256,
+        "seed": config.train.seed,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _image() -> str:
+    """The container image: from the job's ad, else as Apptainer or Singularity names it; empty outside a container."""
+    ad = classad.job_ad()
+    for name in ("ContainerImage", "SingularityImage"):
+        if ad.text(name):
+            return ad.text(name)
+    return os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER") or ""
+
+
+def _own_version() -> dict[str, str]:
+    """The kit's version where the trainer was installed with it; in a job it is a copied folder without one."""
+    try:
+        return {"osg-dl-kit": metadata.version("osg-dl-kit")}
+    except metadata.PackageNotFoundError:
+        return {}
