@@ -37,7 +37,11 @@ def build(
 
     Raises ImageError with the last lines where the build fails; PoolError where the pool is needed and down.
     """
-    options = ["--force", *(["--sandbox"] if sandbox else []), *(f"--bind={out}:{inside}" for out, inside in binds.items())]
+    options = [
+        "--force",
+        *(["--sandbox"] if sandbox else []),
+        *(f"--bind={out}:{inside}" for out, inside in binds.items()),
+    ]
     words = ["apptainer", "build", *options, target, str(definition)]
     if in_pool:
         pool.up(say)
@@ -47,8 +51,12 @@ def build(
         tmp.mkdir(exist_ok=True)
         there = dict.fromkeys(("TMPDIR", "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR"), str(tmp))
         words.insert(2, "--ignore-proot")
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, **there})
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, **there}
+        )
     log.write_text(done.stdout + done.stderr)
     if done.returncode:
         tail = " | ".join((done.stdout + done.stderr).strip().splitlines()[-4:])
-        raise ImageError(f"{definition}: apptainer build ended with exit code {done.returncode}: {tail}; whole output: {log}")
+        raise ImageError(
+            f"{definition}: apptainer build ended with exit code {done.returncode}: {tail}; whole output: {log}"
+        )

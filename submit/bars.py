@@ -28,24 +28,40 @@ def of_bytes(title: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def of_steps(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of steps with time left: call it with (what is going on, done, total); total 0 while it isn't known."""
+    """A bar of steps with time left: call it with (what, done, total), total 0 while it isn't known.
+
+    Where there is no terminal: a line when the part of `what` before its first comma changes, else one every 10 s.
+    """
     if not sys.stderr.isatty():
-        last = ["", -float(LINE_SECONDS)]
+        shown, when = "", -float(LINE_SECONDS)
 
         def line(what: str, done: int, total: int) -> None:
-            text = f"{title}: {what}" + (f", {done}/{total}" if total else "")
+            nonlocal shown, when
             now = time.monotonic()
-            news = what.split(",")[0] != str(last[0]).split(",")[0]
-            if text != last[0] and (news or now - float(last[1]) >= LINE_SECONDS):
-                last[:] = [what, now]
-                print(text, file=sys.stderr, flush=True)
+            news = what.partition(",")[0] != shown.partition(",")[0]
+            if news or (what != shown and now - when >= LINE_SECONDS):
+                shown, when = what, now
+                print(f"{title}: {what}" + (f", {done}/{total}" if total else ""), file=sys.stderr, flush=True)
 
         yield line
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None)
 

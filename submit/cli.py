@@ -24,9 +24,12 @@ def _say(line: str) -> None:
 @app.command("new")
 def new(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEMPLATE] [NAME=VALUE]...", help="Template (unet-segmentation) and answers.")
+        list[str] | None,
+        typer.Argument(metavar="[TEMPLATE] [NAME=VALUE]...", help="Template (unet-segmentation) and answers."),
     ] = None,
-    output_dir: Annotated[Path, typer.Option("-o", "--output-dir", help="Where to make the project's folder.")] = Path(),
+    output_dir: Annotated[
+        Path, typer.Option("-o", "--output-dir", help="Where to make the project's folder.")
+    ] = Path(),
     no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing: defaults for what is not given.")] = False,
 ) -> None:
     """Make a project from a template; prints its folder.
@@ -38,7 +41,9 @@ def new(
     template, answers = project.parse_words(words or [])
     folder = project.new(template, answers, output_dir, ask=not no_input)
     typer.echo(folder)
-    _say(f"next: cd {project.shown(folder)}; README.md there says what to type: try it in the local pool, build an image, submit")
+    _say(
+        f"next: cd {project.shown(folder)}; README.md there says what to type: try it in the local pool, build an image, submit"
+    )
 
 
 @pool_app.command("up")
@@ -98,9 +103,14 @@ def pool_down() -> None:
 @image_app.command("build")
 def image_build(
     definition: Annotated[Path, typer.Argument(help="An Apptainer definition.")] = Path("container.def"),
-    output: Annotated[str, typer.Option("-o", "--output", help="NAME.sif, or a /cvmfs path of the local pool.")] = "image.sif",
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="NAME.sif, or a /cvmfs path of the local pool.")
+    ] = "image.sif",
     cpu: Annotated[
-        bool, typer.Option("--cpu", help="Without CUDA, on a Debian base made here: for the local pool, no registry of images needed.")
+        bool,
+        typer.Option(
+            "--cpu", help="Without CUDA, on a Debian base made here: for the local pool, no registry of images needed."
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a .sif that exists.")] = False,
 ) -> None:
@@ -118,7 +128,9 @@ def image_build(
 @image_app.command("push")
 def image_push(
     file: Annotated[Path, typer.Argument(help="A .sif file.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Folder under /ospool; default: your /ospool/AP/data/USER.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder under /ospool; default: your /ospool/AP/data/USER.")
+    ] = None,
 ) -> None:
     """Copy a .sif to the OSDF under a name with its content hash, and print its osdf:/// URL.
 
@@ -135,8 +147,12 @@ def image_push(
 @image_app.command("use")
 def image_use(
     image: Annotated[str, typer.Argument(help="/cvmfs/... path, name.sif, osdf:///....sif or docker://...")],
-    files: Annotated[list[Path] | None, typer.Argument(help="Submit files; none: all *.sub here that name an image.")] = None,
-    syntax: Annotated[str, typer.Option("--syntax", help="automatic, +SingularityImage or container_image.")] = "automatic",
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Submit files; none: all *.sub here that name an image.")
+    ] = None,
+    syntax: Annotated[
+        str, typer.Option("--syntax", help="automatic, +SingularityImage or container_image.")
+    ] = "automatic",
 ) -> None:
     """Change submit files to another image, and to the right command for it; your comments stay.
 
@@ -167,7 +183,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 @app.command("demo")
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the project and summary.json.")] = Path("demo"),
-    data: Annotated[Path | None, typer.Option("--data", help="Folder with train/ and validation/; none: phantoms are made.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder with train/ and validation/; none: phantoms are made.")
+    ] = None,
 ) -> None:
     """From cookiecutter to a trained network on the local pool, in minutes: renders a project and runs its train.sub.
 

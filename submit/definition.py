@@ -25,9 +25,13 @@ def rebase(text: str, base: str, environment: Mapping[str, str]) -> str:
     """
     header, found, rest = text.partition("\n%")
     if not found or not re.search(r"(?mi)^bootstrap\s*:", header):
-        raise ImageError("container.def: no `Bootstrap:` header; want an Apptainer definition. See the template's container.def")
+        raise ImageError(
+            "container.def: no `Bootstrap:` header; want an Apptainer definition. See the template's container.def"
+        )
     if not re.search(r"(?m)^%post\s*$", found + rest):
-        raise ImageError("container.def: no %post section, so it installs nothing; add one, or use the template's container.def")
+        raise ImageError(
+            "container.def: no %post section, so it installs nothing; add one, or use the template's container.def"
+        )
     exports = "".join(f"    export {name}={value}\n" for name, value in environment.items())
     body = re.sub(r"(?m)^%post[ \t]*$\n", lambda match: f"%post\n{exports}", found[1:] + rest, count=1)
     return f"Bootstrap: localimage\nFrom: {base}\n\n{body}"

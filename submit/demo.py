@@ -31,7 +31,9 @@ def run(out: Path, data: Path | None, say: Callable[[str], None]) -> str:
         KitError: the pool or the image can't be made, the data has no train/, or the job did not end well.
     """
     if data is not None and not (data / "train").is_dir():
-        raise KitError(f"data={str(data)!r}: no train/ in it; want a folder with train/ and validation/, a folder for each patient")
+        raise KitError(
+            f"data={str(data)!r}: no train/ in it; want a folder with train/ and validation/, a folder for each patient"
+        )
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     pool.up(say)
@@ -59,7 +61,13 @@ def run(out: Path, data: Path | None, say: Callable[[str], None]) -> str:
 
 
 def _render(out: Path, data: str, epochs: int) -> Path:
-    answers = {"project_name": NAME, "ospool_project": "OSGDL_Demo", "framework": FRAMEWORK, "data": data, "epochs": str(epochs)}
+    answers = {
+        "project_name": NAME,
+        "ospool_project": "OSGDL_Demo",
+        "framework": FRAMEWORK,
+        "data": data,
+        "epochs": str(epochs),
+    }
     before = out / NAME.lower().replace(" ", "-")
     if (before / "osgdl.json").is_file():  # an earlier demo, and nothing else's folder
         shutil.rmtree(before)
@@ -71,7 +79,11 @@ def _make_phantoms(folder: Path, image: str, say: Callable[[str], None]) -> None
     say("making phantoms: brains that never were, with tumours")
     inside = ["python3", "-m", "unet_segmentation", "phantom", "--out", "data", "--split", PHANTOMS, "--seed", "1"]
     where = {"APPTAINERENV_PYTHONPATH": str(folder / "job")}
-    done = pool.run(["apptainer", "-s", "exec", "--bind", str(folder), "--pwd", str(folder), image, *inside], cwd=folder, environment=where)
+    done = pool.run(
+        ["apptainer", "-s", "exec", "--bind", str(folder), "--pwd", str(folder), image, *inside],
+        cwd=folder,
+        environment=where,
+    )
     if done.returncode:
         raise PoolError(f"phantoms: exit code {done.returncode}: {' | '.join(done.stderr.strip().splitlines()[-3:])}")
 

@@ -75,7 +75,9 @@ def project() -> Finding:
     if names:
         return Finding(name="project", state="ok", found=", ".join(names))
     found = f"{user} is not in {PROJECT_MAP}" if lines else f"no {PROJECT_MAP}: this is no access point of the OSPool"
-    return Finding(name="project", state="missing", found=found, todo="ask support@osg-htc.org for a project", purpose="OSPool")
+    return Finding(
+        name="project", state="missing", found=found, todo="ask support@osg-htc.org for a project", purpose="OSPool"
+    )
 
 
 def osdf() -> Finding:
@@ -91,7 +93,9 @@ def osdf() -> Finding:
             purpose="OSPool",
         )
     free = shutil.disk_usage(folders[0]).free / 1e9
-    return Finding(name="OSDF", state="ok", found=f"{folders[0]}, {free:.0f} GB free (quota {QUOTA_GB} GB unless yours was raised)")
+    return Finding(
+        name="OSDF", state="ok", found=f"{folders[0]}, {free:.0f} GB free (quota {QUOTA_GB} GB unless yours was raised)"
+    )
 
 
 def containers() -> Finding:
@@ -107,7 +111,9 @@ def cvmfs() -> Finding:
     """Whether /cvmfs images can be checked from here."""
     if CVMFS.is_dir():
         return Finding(name="CVMFS", state="ok", found=f"{CVMFS} is mounted: images are checked before submission")
-    return Finding(name="CVMFS", state="note", found=f"{CVMFS} is not mounted: /cvmfs images cannot be checked from here")
+    return Finding(
+        name="CVMFS", state="note", found=f"{CVMFS} is not mounted: /cvmfs images cannot be checked from here"
+    )
 
 
 def namespaces() -> Finding:
@@ -118,7 +124,9 @@ def namespaces() -> Finding:
         found, _, todo = str(error).partition(". ")
         return Finding(name="user namespaces", state="missing", found=found, todo=todo, purpose="local pool")
     if code:
-        return Finding(name="user namespaces", state="missing", found=f"a command in one ended with {code}", purpose="local pool")
+        return Finding(
+            name="user namespaces", state="missing", found=f"a command in one ended with {code}", purpose="local pool"
+        )
     return Finding(name="user namespaces", state="ok", found="with a range of ids")
 
 
@@ -127,7 +135,9 @@ def pool_tools() -> Finding:
     missing = [tool for tool in ("mmdebstrap", "unshare", "nsenter", "setpriv") if not shutil.which(tool)]
     if missing:
         todo = "ask root for: apt-get install mmdebstrap uidmap util-linux"
-        return Finding(name="pool tools", state="missing", found=f"no {', '.join(missing)}", todo=todo, purpose="local pool")
+        return Finding(
+            name="pool tools", state="missing", found=f"no {', '.join(missing)}", todo=todo, purpose="local pool"
+        )
     return Finding(name="pool tools", state="ok", found="mmdebstrap, unshare, nsenter, setpriv")
 
 
@@ -139,7 +149,13 @@ def disk() -> Finding:
     # a root, a base, wheels, one image of 2 GB, and its build
     if free < 8:
         todo = "free some, or set OSGDL_CACHE to a folder on another local disk"
-        return Finding(name="disk", state="missing", found=f"{free:.1f} GB free at {place}; want 8", todo=todo, purpose="local pool")
+        return Finding(
+            name="disk",
+            state="missing",
+            found=f"{free:.1f} GB free at {place}; want 8",
+            todo=todo,
+            purpose="local pool",
+        )
     return Finding(name="disk", state="ok", found=f"{free:.0f} GB free at {place}")
 
 
@@ -162,4 +178,8 @@ def examine() -> list[Finding]:
 
 def usable(findings: list[Finding]) -> list[str]:
     """What can be done on this machine: "OSPool", "local pool", both or neither."""
-    return [purpose for purpose in ("OSPool", "local pool") if not any(row.state == "missing" and row.purpose == purpose for row in findings)]
+    return [
+        purpose
+        for purpose in ("OSPool", "local pool")
+        if not any(row.state == "missing" and row.purpose == purpose for row in findings)
+    ]

@@ -34,7 +34,9 @@ def build(source: Path, target: str, *, cpu: bool, force: bool, say: Callable[[s
         raise ImageError(f"{source}: no such file; want a definition such as the project's container.def")
     image = images.parse(target)
     if image.kind not in ("cvmfs", "sif"):
-        raise ImageError(f"target={target!r}: nothing can be built there; want NAME.sif or a /cvmfs path. To publish: osgdl image push")
+        raise ImageError(
+            f"target={target!r}: nothing can be built there; want NAME.sif or a /cvmfs path. To publish: osgdl image push"
+        )
     text = source.read_text()
     in_pool = cpu or image.kind == "cvmfs" or apptainer.version() is None
     binds: dict[str, str] = {}
@@ -52,7 +54,9 @@ def build(source: Path, target: str, *, cpu: bool, force: bool, say: Callable[[s
     else:
         place = Path(target).resolve()
         if place.exists() and not force:
-            raise ImageError(f"{target}: exists; caches on the OSPool go by name, so a new image wants a new name. Or: --force")
+            raise ImageError(
+                f"{target}: exists; caches on the OSPool go by name, so a new image wants a new name. Or: --force"
+            )
         built = str(place)
     work = pool_root.cache() / "builds"
     work.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,9 @@ def _on_local_base(text: str, say: Callable[[str], None]) -> tuple[str, dict[str
     python = next(iter(sorted((base / "usr/bin").glob("python3.[0-9]*")))).name.removeprefix("python")
     pins = definition.pins(text)
     if not pins:
-        raise ImageError("container.def: no `name==version` in it, so it cannot be built on the local base; pin what it installs")
+        raise ImageError(
+            "container.def: no `name==version` in it, so it cannot be built on the local base; pin what it installs"
+        )
     # TensorFlow's build without CUDA support: same version, half the size
     pins = [re.sub(r"^tensorflow==", "tensorflow-cpu==", pin) for pin in pins]
     folder = pool_root.cache() / "wheels" / hashlib.sha256(repr((python, pins)).encode()).hexdigest()[:12]
@@ -125,5 +131,7 @@ def _download(folder: Path, python: str, pins: list[str], say: Callable[[str], N
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise ImageError(f"pip download: {' | '.join(errors)[-500:] or done.stderr[-300:]}; is the network there, and are the pins right?")
+        raise ImageError(
+            f"pip download: {' | '.join(errors)[-500:] or done.stderr[-300:]}; is the network there, and are the pins right?"
+        )
     (folder / ".complete").touch()

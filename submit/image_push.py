@@ -19,14 +19,20 @@ def destination(to: Path | None) -> Path:
     """The folder to push to: `to`, else the one writable /ospool/AP/data/USER. Raises ImageError without exactly one."""
     if to is not None:
         if not to.is_absolute() or OSPOOL not in to.parents:
-            raise ImageError(f"to={str(to)!r}: not on the OSDF; want a folder such as {OSPOOL}/ap40/data/{getpass.getuser()}")
+            raise ImageError(
+                f"to={str(to)!r}: not on the OSDF; want a folder such as {OSPOOL}/ap40/data/{getpass.getuser()}"
+            )
         if not to.is_dir():
-            raise ImageError(f"to={str(to)!r}: no such folder here; this works on an access point of the OSPool. Or make it: mkdir -p {to}")
+            raise ImageError(
+                f"to={str(to)!r}: no such folder here; this works on an access point of the OSPool. Or make it: mkdir -p {to}"
+            )
         return to
     found = [folder for folder in OSPOOL.glob(f"*/data/{getpass.getuser()}") if os.access(folder, os.W_OK)]
     if len(found) != 1:
         seen = ", ".join(map(str, found)) or f"no {OSPOOL}/AP/data/{getpass.getuser()}"
-        raise ImageError(f"to: {seen} on this machine; want one folder. On an access point: osgdl image push FILE --to {OSPOOL}/AP/data/USER")
+        raise ImageError(
+            f"to: {seen} on this machine; want one folder. On an access point: osgdl image push FILE --to {OSPOOL}/AP/data/USER"
+        )
     return found[0]
 
 
@@ -46,7 +52,9 @@ def push(file: Path, to: Path | None, bar: Callable[[int, int], None]) -> str:
         return f"osdf://{target}"
     free = shutil.disk_usage(folder).free
     if free < total:
-        raise ImageError(f"{folder}: {free / 1e9:.1f} GB free, the image has {total / 1e9:.1f} GB; make room or ask for quota")
+        raise ImageError(
+            f"{folder}: {free / 1e9:.1f} GB free, the image has {total / 1e9:.1f} GB; make room or ask for quota"
+        )
     part, done = folder / f".{target.name}.{os.getpid()}.part", 0
     try:
         with file.open("rb") as source, part.open("wb") as copy:

@@ -56,7 +56,9 @@ def _write_map(pid: int, kind: str, lines: list[tuple[int, int, int]]) -> None:
         return
     tool = f"new{kind}map"
     if not shutil.which(tool):
-        raise ToolMissing(f"{tool}: not installed; it maps a range of ids into the pool. Ask root for: apt-get install uidmap")
+        raise ToolMissing(
+            f"{tool}: not installed; it maps a range of ids into the pool. Ask root for: apt-get install uidmap"
+        )
     words = [str(number) for line in lines for number in line]
     done = subprocess.run([tool, str(pid), *words], capture_output=True, text=True)
     if done.returncode:
@@ -69,7 +71,10 @@ def start(command: Sequence[str], *, log: Path | None = None, session: bool = Fa
     `log` takes its output (without it, output goes where ours goes); `session` detaches it from the terminal.
     Raises PoolError where the kernel refuses, ToolMissing without newuidmap.
     """
-    maps = {"gid": id_map(os.getgid(), _range_start("/etc/subgid")), "uid": id_map(os.getuid(), _range_start("/etc/subuid"))}
+    maps = {
+        "gid": id_map(os.getgid(), _range_start("/etc/subgid")),
+        "uid": id_map(os.getuid(), _range_start("/etc/subuid")),
+    }
     child_ready, parent_done = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -115,14 +115,20 @@ def _wait_until_ready(launcher: int, log: Path) -> None:
     missing = set(wanted)
     while time.monotonic() < deadline:
         if os.waitpid(launcher, os.WNOHANG)[0]:
-            raise PoolError(f"the pool ended while it started: {log.read_text()[-500:].strip() or 'no output'}; see {log}")
+            raise PoolError(
+                f"the pool ended while it started: {log.read_text()[-500:].strip() or 'no output'}; see {log}"
+            )
         if init_pid():
             seen = {row["machine"]: row["singularity"] for row in slots()}
-            missing = {machine for machine, needs in wanted.items() if machine not in seen or (needs and not seen[machine])}
+            missing = {
+                machine for machine, needs in wanted.items() if machine not in seen or (needs and not seen[machine])
+            }
             if not missing:
                 return
         time.sleep(0.25)
-    raise PoolError(f"after {START_SECONDS} s these sites are not ready: {', '.join(sorted(missing))}; see osgdl pool logs")
+    raise PoolError(
+        f"after {START_SECONDS} s these sites are not ready: {', '.join(sorted(missing))}; see osgdl pool logs"
+    )
 
 
 def slots() -> list[dict[str, Any]]:
@@ -155,7 +161,9 @@ def _inside(command: Sequence[str], cwd: Path, *, root: bool, environment: dict[
     kept = {key: value for key, value in os.environ.items() if key in ("TERM", "COLUMNS", "LINES", "TZ")}
     kept |= {"PATH": PATH, "HOME": home, "USER": user, "LOGNAME": user, "LANG": "C.UTF-8"}
     kept |= {"CONDOR_CONFIG": "/pool/condor_config", **environment}
-    become = [] if root else ["setpriv", f"--reuid={namespace.JOB_UID}", f"--regid={namespace.JOB_UID}", "--clear-groups"]
+    become = (
+        [] if root else ["setpriv", f"--reuid={namespace.JOB_UID}", f"--regid={namespace.JOB_UID}", "--clear-groups"]
+    )
     # the folder is entered inside: the same path there is another mount
     enter = 'cd "$1" || exit 1; shift; exec "$@"'
     return [

@@ -35,7 +35,7 @@ _SETUP = (
     f"printf '%s' '{_PIN.format(' '.join(FROM_UNSTABLE))}' > \"$1/etc/apt/preferences.d/unstable\""
 )
 _FINISH = (
-    f"for folder in pool cvmfs; do mkdir -p \"$1/$folder\"; done; "
+    f'for folder in pool cvmfs; do mkdir -p "$1/$folder"; done; '
     f"echo '{USER}:x:{namespace.JOB_UID}:{namespace.JOB_UID}::/pool/home:/bin/bash' >> \"$1/etc/passwd\"; "
     f"echo '{USER}:x:{namespace.JOB_UID}:' >> \"$1/etc/group\""
 )
@@ -90,7 +90,9 @@ def ensure(recipe: str, say: Callable[[str], None]) -> Path:
     cache().mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache()).free / 1e9
     if free < NEEDED_GB:
-        raise PoolError(f"{cache()}: {free:.1f} GB free; the pool needs {NEEDED_GB} GB. Free some, or set OSGDL_CACHE elsewhere")
+        raise PoolError(
+            f"{cache()}: {free:.1f} GB free; the pool needs {NEEDED_GB} GB. Free some, or set OSGDL_CACHE elsewhere"
+        )
     began = time.monotonic()
     say(f"making the {recipe} file system (Debian {SUITE}; once, about 40 s)")
     fresh, tarball = root.with_suffix(f".{os.getpid()}.new"), root.with_suffix(f".{os.getpid()}.tar")
@@ -100,7 +102,9 @@ def ensure(recipe: str, say: Callable[[str], None]) -> Path:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
             tail = " | ".join(line for line in done.stderr.splitlines() if line.startswith("E:"))[-600:]
-            raise PoolError(f"mmdebstrap: exit code {done.returncode}: {tail or done.stderr[-300:]}; is the network there?")
+            raise PoolError(
+                f"mmdebstrap: exit code {done.returncode}: {tail or done.stderr[-300:]}; is the network there?"
+            )
         fresh.mkdir()
         # its device nodes cannot be made in a user namespace
         unpack = ["tar", "-xpf", str(tarball), "-C", str(fresh), "--numeric-owner", "--exclude=./dev/*"]

@@ -55,7 +55,7 @@ class Site:
         major, minor = divmod(gpu.runtime, 1000)
         lines = [
             f'DetectedGPUs="{", ".join(ids)}"',
-            f"Common=[ Capability={gpu.capability}; DeviceName=\"{gpu.name}\"; GlobalMemoryMb={gpu.memory_mb}; "
+            f'Common=[ Capability={gpu.capability}; DeviceName="{gpu.name}"; GlobalMemoryMb={gpu.memory_mb}; '
             f'DriverVersion={major}.{minor}; MaxSupportedVersion={gpu.runtime}; NvidiaDriver="{gpu.nvidia_driver}"; '
             f"ECCEnabled={str(gpu.ecc).lower()}; ]",
         ]

@@ -30,7 +30,9 @@ def submit(submit_file: Path, *arguments: str) -> int:
     """`condor_submit` in the pool as its ordinary user; returns the cluster. Raises PoolError with HTCondor's own words."""
     done = pool.run(["condor_submit", "-terse", *arguments, submit_file.name], cwd=submit_file.parent)
     if done.returncode:
-        raise PoolError(f"{submit_file}: condor_submit refused it: {' '.join((done.stderr + done.stdout).split())[-400:]}")
+        raise PoolError(
+            f"{submit_file}: condor_submit refused it: {' '.join((done.stderr + done.stdout).split())[-400:]}"
+        )
     return int(done.stdout.split(".")[0])
 
 
@@ -73,7 +75,11 @@ def _explain_idle(cluster: int) -> None:
         return  # a slot would take it: it is waiting for its turn
     none = [clause.text for clause in clauses if clause.slots == 0]
     fewest = min(clauses, key=lambda clause: clause.slots)
-    why = f"no slot meets `{'`, `'.join(none)}`" if none else f"no slot meets all clauses; the rarest is `{fewest.text}` ({fewest.slots})"
+    why = (
+        f"no slot meets `{'`, `'.join(none)}`"
+        if none
+        else f"no slot meets all clauses; the rarest is `{fewest.text}` ({fewest.slots})"
+    )
     raise NoMatch(
         f"job {cluster}: idle for {IDLE_SECONDS} s, and of {len(ads)} sites {why}. "
         f"Relax that line of the submit file; what there is: osgdl pool status. The job is still queued: condor_rm {cluster}"

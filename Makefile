@@ -1,0 +1,60 @@
+# Each target does all the set-up that it needs, also on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := mmdebstrap uidmap util-linux
+TEST_PACKAGES := $(PACKAGES) shellcheck
+# a folder with train/ and validation/; empty: phantoms
+DATA ?=
+DEMO ?= demo
+# more words for pytest, such as PYTEST='-k pool -x'
+PYTEST ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test soak data clean
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo [DATA=DIR]   from cookiecutter to a trained network on the local pool
+demo: $(VENV)/.kit
+	@sh tools/need.sh $(PACKAGES)
+	@$(BIN)/osgdl demo --out $(DEMO) $(if $(DATA),--data $(DATA))
+
+## make test              what CI runs: ruff, mypy, every tier of tests
+test: $(VENV)/.dev
+	@sh tools/need.sh $(TEST_PACKAGES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@sh tools/test.sh $(PYTEST)
+
+## make soak              the full count of every counted trial
+soak: $(VENV)/.dev
+	@sh tools/need.sh $(TEST_PACKAGES)
+	@sh tools/test.sh --soak $(PYTEST)
+
+## make setup             .venv alone: the kit, the trainer's libraries, the tools
+setup: $(VENV)/.dev
+
+## make data              the JSON that templates read, from the TOML that people edit
+data: $(VENV)/.kit
+	$(BIN)/python -m submit.data_json
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON): Python 3.11 or newer is needed; make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || sh tools/need.sh python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+# The demo trains inside the image: TensorFlow is for the tests
+$(VENV)/.kit: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[train,dev]'
+	@touch $@ $(VENV)/.kit
+
+## make clean             the pool down, the demo and caches of tools away; the pool's own cache stays
+clean:
+	-$(BIN)/osgdl pool down
+	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
