@@ -44,7 +44,8 @@ def build(
     ]
     words = ["apptainer", "build", *options, target, str(definition)]
     if in_pool:
-        pool.up(say)
+        if not pool.init_pid():
+            pool.up(say)
         done = pool.run(words, cwd=Path("/"), root=True, environment={"APPTAINER_TMPDIR": "/pool/tmp"})
     else:
         tmp = Path.home() / _OWN_TMP

@@ -21,7 +21,7 @@ from submit.errors import KitError
 from submit.runtime.files import write_atomic
 
 _ASSIGNMENT = re.compile(r"([ \t]*)(\+?[A-Za-z0-9_.]+)([ \t]*=[ \t]*)(.*)", re.ASCII | re.DOTALL)
-_HERE_DOCUMENT = re.compile(r"[ \t]*(\+?[A-Za-z0-9_.]+)[ \t]*@=[ \t]*(\S+)", re.ASCII)
+_HERE_DOCUMENT = re.compile(r"[ \t]*([A-Za-z0-9_.]+)[ \t]+@=[ \t]*(\S*)\s*$", re.ASCII)
 _QUEUE = re.compile(r"[ \t]*queue(?![A-Za-z0-9_.])", re.IGNORECASE | re.ASCII)
 _OPENS = re.compile(r"[ \t]*if\b", re.IGNORECASE | re.ASCII)
 _CLOSES = re.compile(r"[ \t]*endif\b", re.IGNORECASE | re.ASCII)
@@ -107,7 +107,12 @@ class Description:
         if old is None:
             at = self._scan()[1]
             ending = "\r" if self._lines[0].endswith("\r") else ""
-            self._lines.insert(at, f"{name} = {value}{ending}")
+            before = self._lines
+            added = [f"{name} = {value}{ending}"] if at < len(before) else [f"{name} = {value}", ""]
+            self._lines = [*before[:at], *added, *before[at:]]
+            if self.get(name) != value:
+                self._lines = before
+                raise KitError(f"{self.path}: its end goes on in a next line; want a whole last line. Add `queue` there.")
             return
         line = self._lines[old.first - 1]
         match = _ASSIGNMENT.match(line)
@@ -156,9 +161,9 @@ class Description:
     def _scan(self) -> tuple[list[Command], int]:
         """The commands, and the index of the line that holds the first `queue` (or where one would stand)."""
         commands: list[Command] = []
-        at, depth, end = 0, 0, len(self._lines)
+        at, begun, depth, end = 0, 0, 0, len(self._lines)
         while at < end:
-            line = self._lines[at]
+            line, begun = self._lines[at], at
             here = _HERE_DOCUMENT.match(line)
             if line.lstrip(_BLANK).startswith("#"):
                 at += 1
@@ -179,7 +184,8 @@ class Description:
             if match:
                 commands.append(Command(match.group(2), match.group(4).strip(_BLANK), at + 1, after, depth > 0))
             at = after
-        return commands, end - 1 if self._lines[-1] == "" else end
+        # the last line is empty where the file ends as it should, unless a continued line swallowed it
+        return commands, end - 1 if begun == end - 1 and self._lines[-1] == "" else end
 
     def _join(self, at: int) -> tuple[str, int]:
         """The logical line that begins at index `at`, and the index after it."""
@@ -187,10 +193,12 @@ class Description:
         while True:
             part = self._lines[at].strip(_BLANK) if not first else self._lines[at].rstrip(_BLANK)
             at += 1
-            # a backslash on the file's last line, with nothing after it, is itself
-            goes_on = part.endswith("\\") and at < len(self._lines)
-            if first or not part.startswith("#"):
-                joined += part[:-1] if goes_on else part
-            if not goes_on:
+            comment = not first and part.startswith("#")
+            if not comment:
+                joined += part
+            # a backslash at the end of the file, with no line end after it, is itself
+            if not (part if comment else joined).endswith("\\") or at == len(self._lines):
                 return joined, at
+            if not comment:
+                joined = joined[:-1]
             first = False

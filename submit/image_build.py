@@ -37,46 +37,43 @@ def build(source: Path, target: str, *, cpu: bool, force: bool, say: Callable[[s
         raise ImageError(
             f"target={target!r}: nothing can be built there; want NAME.sif or a /cvmfs path. To publish: osgdl image push"
         )
-    text = source.read_text()
-    in_pool = cpu or image.kind == "cvmfs" or apptainer.version() is None
-    binds: dict[str, str] = {}
-    if cpu:
-        text, binds = _on_local_base(text, say)
-    key = hashlib.sha256(text.encode()).hexdigest()
-    began = time.monotonic()
-    if image.kind == "cvmfs":
-        place = pool.cvmfs() / Path(target).relative_to("/cvmfs")
-        if _key_of(place) == key:
-            say(f"{target}: there already, from this recipe")
-            return target
-        built = f"/cvmfs/{place.relative_to(pool.cvmfs())}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        place = Path(target).resolve()
-        if place.exists() and not force:
-            raise ImageError(
-                f"{target}: exists; caches on the OSPool go by name, so a new image wants a new name. Or: --force"
-            )
-        built = str(place)
-    work = pool_root.cache() / "builds"
-    work.mkdir(parents=True, exist_ok=True)
-    recipe = work / f"{key[:12]}.def"
-    recipe.write_text(text)
-    inside = Path("/pool/cache/builds") / recipe.name if in_pool else recipe
-    say(f"building {target} (about a minute; output: {recipe.with_suffix('.log')})")
-    apptainer.build(
-        built,
-        inside,
-        sandbox=image.kind == "cvmfs",
-        in_pool=in_pool,
-        binds=binds,
-        log=recipe.with_suffix(".log"),
-        say=say,
-    )
-    if in_pool:
-        _hand_over(built, key if image.kind == "cvmfs" else None)
-    say(f"built {target} in {time.monotonic() - began:.0f} s")
-    return target
+    with pool_root.locked("image"):
+        text = source.read_text()
+        binds: dict[str, str] = {}
+        if cpu:
+            text, binds = _on_local_base(text, say)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        work = pool_root.cache() / "builds"
+        work.mkdir(parents=True, exist_ok=True)
+        log = work / f"{key[:12]}.log"
+        recipe = source.resolve()
+        if cpu:
+            recipe = work / f"{key[:12]}.def"
+            recipe.write_text(text)
+            recipe = Path("/pool/cache/builds") / recipe.name
+        if image.kind == "cvmfs":
+            place = pool.cvmfs() / Path(target).relative_to("/cvmfs")
+            if _key_of(place) == key:
+                say(f"{target}: there already, from this recipe")
+                return target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            built = target
+        else:
+            place = Path(target).resolve()
+            if place.exists() and not force:
+                raise ImageError(
+                    f"{target}: exists; caches on the OSPool go by name, so a new image wants a new name. Or: --force"
+                )
+            built = str(place)
+        sandbox = image.kind == "cvmfs"
+        in_pool = cpu or sandbox or apptainer.version() is None
+        say(f"building {target} (about a minute; output: {log})")
+        began = time.monotonic()
+        apptainer.build(built, recipe, sandbox=sandbox, in_pool=in_pool, binds=binds, log=log, say=say)
+        if in_pool:
+            _hand_over(built, key if sandbox else None)
+        say(f"built {target} in {time.monotonic() - began:.0f} s")
+        return target
 
 
 def _key_of(folder: Path) -> str | None:

@@ -151,7 +151,7 @@ def check_here(image: Image, folder: Path) -> None:
             every job.
     """
     if image.kind == "cvmfs":
-        repository = Path("/", *Path(image.reference).parts[1:3])
+        repository = Path("/".join(image.reference.split("/")[:3]))
         # CVMFS mounts on access: is_dir() mounts it where it can be had, and is False where it cannot
         if repository.is_dir() and not Path(image.reference).exists():
             raise ImageError(

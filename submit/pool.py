@@ -81,13 +81,17 @@ def up(say: Callable[[str], None] = lambda line: None) -> None:
 
     Raises ToolMissing or PoolError, naming what is missing on this machine and what to do about it.
     """
-    if init_pid():
-        say("the pool is up already")
-        return
     for tool in ("unshare", "nsenter"):
         if not shutil.which(tool):
             raise ToolMissing(f"{tool}: not installed; the pool needs it. Ask root for: apt-get install util-linux")
-    root = pool_root.ensure("pool", say)
+    with pool_root.locked(f"pool-{name()}"):
+        if init_pid():
+            say("the pool is up already")
+            return
+        _start(pool_root.ensure("pool", say), say)
+
+
+def _start(root: Path, say: Callable[[str], None]) -> None:
     (cvmfs() / "singularity.opensciencegrid.org").mkdir(parents=True, exist_ok=True)
     state = folder()
     _prepare(state)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from submit import namespace
@@ -75,19 +77,32 @@ def cache() -> Path:
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osgdl"
 
 
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Nobody else of this cache is inside the same name: two commands at once don't build or start the same thing."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def ensure(recipe: str, say: Callable[[str], None]) -> Path:
     """The root folder of `recipe` ("pool" or "base"), made where it isn't there yet (about 40 s).
 
     Raises ToolMissing without mmdebstrap, PoolError without disk space or where mmdebstrap fails (with its last lines).
     """
     root = cache() / f"{recipe}-{key(recipe)}"
-    if (root / "etc/debian_version").exists():
-        return root
+    with locked(recipe):
+        if not (root / "etc/debian_version").exists():
+            _make(recipe, root, say)
+    return root
+
+
+def _make(recipe: str, root: Path, say: Callable[[str], None]) -> None:
     if not shutil.which("mmdebstrap"):
         raise ToolMissing(
             "mmdebstrap: not installed; it makes the pool's file system. Ask root for: apt-get install mmdebstrap uidmap"
         )
-    cache().mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache()).free / 1e9
     if free < NEEDED_GB:
         raise PoolError(
@@ -116,7 +131,6 @@ def ensure(recipe: str, say: Callable[[str], None]) -> Path:
         if fresh.exists():
             remove(fresh)
     say(f"made it in {time.monotonic() - began:.0f} s")
-    return root
 
 
 def remove(folder: Path) -> None:

@@ -73,7 +73,7 @@ def logits_of(model: Any) -> Any:
     """The same network (the same weights) ending before the softmax, for a loss that stays exact where probabilities
     round to 0.
     """
-    return keras.Model(model.inputs, model.get_layer(LOGITS).output, name="unet_logits")
+    return keras.Model(model.input, model.get_layer(LOGITS).output, name="unet_logits")
 
 
 def size(model: Any, patch: int) -> dict[str, int]:
@@ -82,7 +82,7 @@ def size(model: Any, patch: int) -> dict[str, int]:
     """
     fixed = keras.Input((patch, patch, model.inputs[0].shape[-1]))
     outputs = [layer.output for layer in model.layers]
-    shapes = [tensor.shape for tensor in keras.Model(model.inputs, outputs)(fixed)]
+    shapes = [tensor.shape for tensor in keras.Model(model.input, outputs)(fixed)]
     return {
         "parameters": int(model.count_params()),
         "activations": sum(math.prod(s[1:]) for s in shapes),

@@ -129,15 +129,12 @@ def _read(report: Report, path: Path | None, kind: str) -> Volume | None:
         report.faults.append(BadInput(f"{patient.name}/{file}", "missing", f"the {kind} image", mend))
         return None
     try:
-        report.files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return volumes.read(path)
+        volume = volumes.read(path)
     except BadInput as fault:
         report.faults.append(BadInput(_where(report, path), fault.held, fault.wanted, fault.mend))
-    except OSError as fault:
-        report.faults.append(
-            BadInput(_where(report, path), f"unreadable ({fault.strerror})", "a readable file", f"ls -l {path}")
-        )
-    return None
+        return None
+    report.files[path.name] = volume.sha256
+    return volume
 
 
 def _check_grid(report: Report, read: Sequence[Volume]) -> None:

@@ -11,15 +11,6 @@ import pytest
 from unet_segmentation import phantom
 
 ROOT = Path(__file__).parents[2]
-# a network and images as small as the real thing allows, seconds to train
-TINY = (
-    "model.width=4",
-    "model.levels=3",
-    "train.patch=32",
-    "train.batch_size=4",
-    "train.steps=12",
-    "checkpoint.every_steps=5",
-)
 
 
 def pytest_configure(config: pytest.Config) -> None:

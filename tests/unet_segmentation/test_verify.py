@@ -54,7 +54,7 @@ FAULTS: list[tuple[str, Callable[[Path], Any], str]] = [
     (
         "t2",
         truncate,
-        "unreadable (Compressed file ended before the end-of-stream marker was reached); a whole NIfTI file",
+        "unreadable (Compressed file ended before the end-of-stream marker was reached); a whole",
     ),
     ("t2", flip, "unreadable (CRC check failed"),
     ("t2", lambda path: path.write_bytes(b""), "unreadable ("),
