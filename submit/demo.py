@@ -11,6 +11,7 @@ from typing import Any
 
 from submit import bars, eventlog, image_build, images, pool, project, watch
 from submit.errors import KitError, PoolError
+from submit.runtime.files import write_json
 
 SUMMARY = "summary.json"
 FRAMEWORK = "tensorflow-2.21"
@@ -52,7 +53,7 @@ def run(out: Path, data: Path | None, say: Callable[[str], None]) -> str:
     say(f"condor_submit train.sub: cluster {cluster}")
     history = _watch(folder / "logs" / f"{cluster}.log", cluster)
     summary = _summary(folder, history, image)
-    _write(out / SUMMARY, summary)
+    write_json(out / SUMMARY, summary)
     if history.exit_code != 0:
         why = history.hold_reason or f"exit code {history.exit_code}"
         error = folder / "logs" / f"{cluster}.0.err"
@@ -124,12 +125,6 @@ def _summary(folder: Path, history: eventlog.JobHistory, image: str) -> dict[str
         "results": str(result),
         "device": metrics.get("provenance", {}).get("device"),
     }
-
-
-def _write(file: Path, summary: dict[str, Any]) -> None:
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(summary, indent=2) + "\n")
-    fresh.replace(file)
 
 
 def _text(out: Path, folder: Path, summary: dict[str, Any]) -> str:

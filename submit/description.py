@@ -4,8 +4,7 @@ How HTCondor reads such a file (condor_utils, `getline_implementation` and `Pars
 `htcondor2.Submit`):
 - a command is `name = value`, its name without regard to case; `+Name` and `MY.Name` are the same;
 - a line that ends in a backslash goes on in the next one, whose blanks at the front are dropped; a comment line ends
-  only itself, but one
-  inside a continued command goes on only where it ends in a backslash too;
+  only itself, but one inside a continued command goes on only where it ends in a backslash too;
 - `name @=tag` takes the lines up to `@tag` as its value;
 - of two assignments before the first `queue` the later one counts.
 There are no comments at the end of a line: `a = 1 # one` sets `a` to `1 # one`.
@@ -163,20 +162,20 @@ class Description:
         commands: list[Command] = []
         at, begun, depth, end = 0, 0, 0, len(self._lines)
         while at < end:
-            line, begun = self._lines[at], at
-            here = _HERE_DOCUMENT.match(line)
-            if line.lstrip(_BLANK).startswith("#"):
+            begun = at
+            if self._lines[at].lstrip(_BLANK).startswith("#"):
                 at += 1
                 continue
+            joined, after = self._join(at)
+            here = _HERE_DOCUMENT.match(joined)
             if here:
-                stop = at + 1
+                stop = after
                 while stop < end and self._lines[stop].strip(_BLANK) != f"@{here.group(2)}":
                     stop += 1
-                value = "\n".join(part.rstrip("\r") for part in self._lines[at + 1 : stop])
+                value = "\n".join(part.strip(_BLANK) for part in self._lines[after:stop])
                 commands.append(Command(here.group(1), value, at + 1, min(stop, end - 1) + 1, depth > 0))
                 at = stop + 1
                 continue
-            joined, after = self._join(at)
             if _QUEUE.match(joined):
                 return commands, at
             depth += 1 if _OPENS.match(joined) else -1 if _CLOSES.match(joined) else 0

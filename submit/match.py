@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,50 +33,48 @@ class Clause:
 
 def split(expression: str) -> list[str]:
     """The conditions that `&&` joins at the top of an expression, outer brackets taken off, in order."""
-    depth, quoted, start, parts = 0, False, 0, []
-    position = 0
-    while position < len(expression):
-        letter = expression[position]
-        if quoted:
-            position += letter == "\\"
-            quoted = letter != '"'
-        elif letter == '"':
-            quoted = True
-        elif letter in "([{":
-            depth += 1
-        elif letter in ")]}":
-            depth -= 1
-        elif depth == 0 and expression.startswith("&&", position):
-            parts.append(expression[start:position])
-            start = position + 2
-            position += 1
-        position += 1
+    parts, start = [], 0
+    for position, operator in _operators(expression):
+        if operator != "&&":  # `||` and `?` bind less: the whole is one condition
+            parts, start = [], 0
+            break
+        parts.append(expression[start:position])
+        start = position + 2
     parts.append(expression[start:])
     if len(parts) > 1:
         return [clause for part in parts for clause in split(part)]
-    only = parts[0].strip()
-    inner = only[1:-1]
-    if only.startswith("(") and only.endswith(")") and _balanced(inner):
-        return split(inner)
+    only = expression.strip()
+    if only.startswith("(") and only.endswith(")") and _balanced(only[1:-1]):
+        return split(only[1:-1])
     return [only] if only else []
 
 
+def _operators(expression: str) -> Iterator[tuple[int, str]]:
+    """Position and name of each `&&`, `||` and `?` that stands in no brackets and no string."""
+    for position, letter, depth in _letters(expression):
+        if depth == 0:
+            if expression.startswith(("&&", "||"), position):
+                yield position, expression[position : position + 2]
+            elif letter == "?" and expression[position - 1 : position] != "=":  # not that of =?=
+                yield position, letter
+
+
+def _letters(expression: str) -> Iterator[tuple[int, str, int]]:
+    """(position, letter, depth of brackets) for each letter outside of strings."""
+    depth, quoted, escaped = 0, False, False
+    for position, letter in enumerate(expression):
+        if quoted:
+            quoted = escaped or letter != '"'
+            escaped = letter == "\\" and not escaped
+            continue
+        quoted = letter == '"'
+        depth -= letter in ")]}"
+        yield position, letter, depth
+        depth += letter in "([{"
+
+
 def _balanced(text: str) -> bool:
-    depth, quoted, skip = 0, False, False
-    for letter in text:
-        if skip:
-            skip = False
-        elif quoted:
-            skip, quoted = letter == "\\", letter != '"'
-        elif letter == '"':
-            quoted = True
-        elif letter in "([{":
-            depth += 1
-        elif letter in ")]}":
-            depth -= 1
-            if depth < 0:
-                return False
-    return depth == 0 and not quoted
+    return all(depth >= 0 for _, _, depth in _letters(text))
 
 
 def clauses(job_text: str, slot_texts: list[str]) -> tuple[list[Clause], int]:

@@ -143,7 +143,7 @@ def test_round_trip_of_any_text(text: str) -> None:
     Description(text).commands()
 
 
-@settings(max_examples=20000)
+@settings(max_examples=500)
 @given(files())
 def test_htcondor_reads_the_same(text: str) -> None:
     assert Description(text).text == text
@@ -159,7 +159,7 @@ def test_htcondor_reads_the_same(text: str) -> None:
     assert {name: ours.get(name, "").strip() for name in theirs} == theirs
 
 
-@settings(max_examples=10000)
+@settings(max_examples=300)
 @given(files(), st.sampled_from(["a", "+X", "new"]), st.sampled_from(["1", '"q r"', "x = y", "#"]))
 def test_what_is_set_is_what_htcondor_reads(text: str, name: str, value: str) -> None:
     try:

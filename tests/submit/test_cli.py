@@ -1,0 +1,67 @@
+"""The command line as a user meets it: quick help, one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("cookiecutter", "htcondor2", "matplotlib", "numpy", "rich", "tensorflow", "keras")
+
+
+def osgdl(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "submit", *words], capture_output=True, text=True, cwd=cwd, timeout=60)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['osgdl', '--help']\nfrom submit import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    code += f"print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["new", "doctor", "demo", "pool up", "pool status", "pool exec", "pool logs", "pool down", "image build", "image push", "image use"],
+)
+def test_every_command_has_help(command: str) -> None:
+    done = osgdl(*command.split(), "--help")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) > 4
+
+
+def test_a_mistake_is_one_line_and_debug_shows_the_traceback(tmp_path: Path) -> None:
+    words = ("image", "build", "nothing.def", "-o", "x.sif")
+    done = osgdl(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "osgdl: nothing.def: no such file; want a definition such as the project's container.def\n"
+    assert "Traceback" in osgdl("--debug", *words, cwd=tmp_path).stderr
+
+
+def test_an_image_is_built_where_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "container.def").write_text("Bootstrap: docker\nFrom: x\n%post\n  true\n")
+    done = osgdl("image", "build", "-o", "docker://a/b", cwd=tmp_path)
+    assert done.returncode == 1 and "nothing can be built there; want NAME.sif or a /cvmfs path" in done.stderr
+    (tmp_path / "old.sif").write_text("")
+    done = osgdl("image", "build", "-o", "old.sif", cwd=tmp_path)
+    assert done.returncode == 1 and "a new image wants a new name. Or: --force" in done.stderr
+    done = osgdl("image", "build", "--cpu", "-o", "new.sif", cwd=tmp_path)
+    assert done.returncode == 1 and "no `name==version` in it" in done.stderr
+
+
+def test_demo_wants_patients_to_train_on(tmp_path: Path) -> None:
+    done = osgdl("demo", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert done.returncode == 1 and "no train/ in it; want a folder with train/ and validation/" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_doctor_says_what_there_is() -> None:
+    done = osgdl("doctor", "--json")
+    report = json.loads(done.stdout)
+    names = [row["name"] for row in report["findings"]]
+    assert {"Python", "HTCondor", "project", "OSDF", "Apptainer", "user namespaces", "disk"} <= set(names)
+    assert all(row["todo"] for row in report["findings"] if row["state"] == "missing")
+    assert done.returncode == (0 if report["usable"] else 1)
+    assert "You can" in osgdl("doctor").stdout

@@ -1,0 +1,78 @@
+"""Imports point strictly down, and what travels or renders needs no more than Python 3.9 and its standard library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+# docs/design.md, Layout
+LAYERS = [
+    {"errors", "units", "bars", "sites"},
+    {"images", "definition", "description", "namespace", "eventlog", "match", "pool_config", "data_json"},
+    {"gpus", "pool_root", "image_push"},
+    {"answers", "pool"},
+    {"rendering", "apptainer", "watch", "pool_table"},
+    {"project", "image_build", "doctor"},
+    {"demo", "doctor_table"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+# run by cookiecutter's own Python on an access point (docs/design.md, Three rooms)
+AT_RENDER_TIME = ("errors", "units", "images", "gpus", "answers", "rendering")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Dotted names of every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module in ("submit", "submit.runtime", "unet_segmentation"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+MODULES = sorted(file for file in (REPO / "submit").glob("*.py") if file.stem != "__init__")
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.stem)
+def test_submit_imports_point_down(file: Path) -> None:
+    assert file.stem in LEVEL, f"{file.name}: give it a layer here and in docs/design.md"
+    for name in imports(file):
+        parts = name.split(".")
+        if parts[0] == "submit" and parts[1] != "runtime":
+            assert LEVEL[parts[1]] < LEVEL[file.stem], f"{file.name} imports {name}"
+        assert parts[0] != "unet_segmentation", f"{file.name} imports {name}: the trainer runs in the container"
+
+
+@pytest.mark.parametrize("file", sorted((REPO / "unet_segmentation").glob("*.py")), ids=lambda file: file.stem)
+def test_the_trainer_knows_the_runtime_alone(file: Path) -> None:
+    for name in imports(file):
+        assert not name.startswith("submit") or name.startswith("submit.runtime"), f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*sorted((REPO / "submit/runtime").glob("*.py")), *(REPO / f"submit/{name}.py" for name in AT_RENDER_TIME)],
+    ids=lambda file: file.stem,
+)
+def test_old_python_and_standard_library(file: Path) -> None:
+    ast.parse(file.read_text(), feature_version=(3, 9))
+    allowed = set(sys.stdlib_module_names) - {"tomllib"} | {"submit"}
+    if file.stem == "rendering":
+        allowed |= {"cookiecutter", "jinja2"}  # it is they who call it
+    assert {name.split(".")[0] for name in imports(file)} <= allowed
+
+
+@pytest.mark.parametrize("package", ["submit", "submit/runtime", "unet_segmentation"])
+def test_a_file_reads_in_one_sitting(package: str) -> None:
+    long = {file.name: count for file in (REPO / package).glob("*.py") if (count := len(file.read_text().splitlines())) > 300}
+    assert not long
