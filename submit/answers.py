@@ -131,6 +131,8 @@ def _project_name(name: str) -> None:
         what = "a character that is not printable"
     elif "$$" in name:
         what = "$$, which HTCondor replaces when the job is matched"
+    elif "$(dollar)" in name.lower():
+        what = "$(DOLLAR), which HTCondor replaces whatever stands before it"
     elif "\\" in name:
         what = "a backslash, which HTCondor reads as the start of an escape"
     if what:

@@ -172,7 +172,7 @@ def check_here(image: Image, folder: Path) -> None:
                     image.reference,
                     f"no such file in {folder}",
                     "want a .sif that exists",
-                    "Build it: `osgdl image build`",
+                    f"Build it: `osgdl image build -o {image.reference}`",
                 )
             )
         if file.stat().st_size > LARGEST_SIF_BESIDE:

@@ -90,7 +90,7 @@ def new(template: str, given: Mapping[str, str], output_dir: Path, ask: bool) ->
     for name, value in given.items():
         if name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=0.4)
-            fix = f"Write {nearest[0]}=..." if nearest else "Leave it out"
+            fix = f"Write {nearest[0]}=VALUE" if nearest else "Leave it out"
             raise AnswerError(wrong(name, value, "no such question", f"want one of {', '.join(known)}", fix))
         if isinstance(known[name], list):
             answers.choice(name, value, known[name])

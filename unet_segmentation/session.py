@@ -5,6 +5,7 @@ is the run.
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ class Session:
         )
         self._store = Store(folder)
         self._identity = identity
+        self._precision = where.precision
         self.done = Progressed()
 
     def train_on(self, images: Any, classes: Any) -> float:
@@ -95,7 +97,7 @@ class Session:
     def save(self) -> None:
         """Writes a checkpoint; atomic."""
         blobs = {"weights.npz": dump(self.model.variables), "optimizer.npz": dump(self.optimizer.variables)}
-        self._store.save({"identity": self._identity, "progress": vars(self.done)}, blobs)
+        self._store.save({"identity": self._identity, "precision": self._precision, "progress": vars(self.done)}, blobs)
 
     def resume(self) -> bool:
         """Goes on from the newest whole checkpoint, if there is one.
@@ -115,6 +117,14 @@ class Session:
                     f"{_short(value)}, that of this run",
                     f"give the run its own --out, undo the change, or start anew: rm -r {self._store.folder}",
                 )
+        if snapshot.state["precision"] != self._precision:
+            # Going on is worth more than the same bytes: a GPU without bfloat16 would otherwise stop a run that began
+            # on one with it
+            print(
+                f"precision  was {snapshot.state['precision']}, is {self._precision} on this machine: "
+                "the result differs a little from that of a run never moved",
+                file=sys.stderr,
+            )
         restore(self.model.variables, snapshot.blobs["weights.npz"])
         restore(self.optimizer.variables, snapshot.blobs["optimizer.npz"])
         self.done = Progressed(**snapshot.state["progress"])

@@ -73,7 +73,7 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
     print(f"channels   {', '.join(data.modalities)}")
     print(f"patients   {len(data.training)} to train on ({batches.slices} slices), {len(data.validation)} to score")
 
-    identity = {"configuration": config.hash(), "data": data.facts["sha256"], "precision": where.precision}
+    identity = {"configuration": config.hash(), "data": data.facts["sha256"]}
     folder = Path(config.checkpoint.folder) if config.checkpoint.folder else out / "checkpoint"
     session = Session(config, where, len(data.modalities), data.convention, steps, identity, folder)
     if session.resume():

@@ -35,6 +35,7 @@ def test_good_answers_are_accepted() -> None:
         ("project_name", "a\nqueue 99", "a character that is not printable; want a title"),
         ("project_name", "x" * 10_000, "10000 characters; want a title of at most 100"),
         ("project_name", "$$(Machine)", "$$, which HTCondor replaces when the job is matched; want"),
+        ("project_name", "$(Dollar)", "$(DOLLAR), which HTCondor replaces whatever stands before it; want"),
         ("project_name", "x\\", "a backslash, which HTCondor reads as the start of an escape; want"),
         ("project_name", "a\u202eb", "a character that is not printable; want"),
         ("project_name", "a\udc80", "a character that is not printable; want"),
@@ -42,7 +43,11 @@ def test_good_answers_are_accepted() -> None:
         ("ospool_project", "-X", "not such a name; want the name of a project"),
         ("access_point", "ap40.uw.osg-htc.org", "not such a name; want the short name of your access point"),
         ("username", "../root", "not such a name; want your user name on the access point. See `whoami` there."),
-        ("framework", "tensorflow-2.2", "no such choice; want one of tensorflow-2.21, tensorflow-2.17. Write framework"),
+        (
+            "framework",
+            "tensorflow-2.2",
+            "no such choice; want one of tensorflow-2.21, tensorflow-2.17. Write framework",
+        ),
         ("image", "a b.sif", "not a reference to an image; want /cvmfs/"),
         ("image_syntax", "docker", "no such choice; want one of automatic, +SingularityImage, container_image. Write"),
         ("gpus", "0", "not such a number; want a whole number from 1 to 8. Write gpus=1 or more."),
@@ -81,7 +86,9 @@ def test_an_answer_that_cannot_be_used_gets_one_line(name: str, value: object, m
     assert text.endswith(".")
 
 
-@pytest.mark.parametrize("data", ["data", "my data", "../shared/brats2015", "/home/jane/d.tar.gz", "d.zip", "Köln/データ"])
+@pytest.mark.parametrize(
+    "data", ["data", "my data", "../shared/brats2015", "/home/jane/d.tar.gz", "d.zip", "Köln/データ"]
+)
 def test_data_that_is_accepted(data: str) -> None:
     answers.check({**GOOD, "data": data})
 
@@ -115,5 +122,7 @@ def test_the_default_user_name_is_a_user_name(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_unknown_choice_names_the_nearest() -> None:
-    with pytest.raises(AnswerError, match=r"^framework='tensorflow-217': no such choice; .*Write framework=tensorflow-2.17\.$"):
+    with pytest.raises(
+        AnswerError, match=r"^framework='tensorflow-217': no such choice; .*Write framework=tensorflow-2.17\.$"
+    ):
         answers.choice("framework", "tensorflow-217", ["tensorflow-2.21", "tensorflow-2.17"])

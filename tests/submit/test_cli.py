@@ -17,7 +17,9 @@ def osgdl(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import sys; sys.argv = ['osgdl', '--help']\nfrom submit import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    code = (
+        "import sys; sys.argv = ['osgdl', '--help']\nfrom submit import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    )
     code += f"print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
@@ -25,7 +27,19 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["new", "doctor", "demo", "pool up", "pool status", "pool exec", "pool logs", "pool down", "image build", "image push", "image use"],
+    [
+        "new",
+        "doctor",
+        "demo",
+        "pool up",
+        "pool status",
+        "pool exec",
+        "pool logs",
+        "pool down",
+        "image build",
+        "image push",
+        "image use",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     done = osgdl(*command.split(), "--help")

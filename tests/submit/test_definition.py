@@ -35,7 +35,9 @@ def test_rebase_changes_the_header_and_the_environment_of_post_alone() -> None:
     assert text.endswith(TEXT[TEXT.index("    python3") :])
 
 
-@pytest.mark.parametrize(("text", "words"), [("From: x\n%post\n", "Bootstrap"), ("Bootstrap: docker\n%test\n", "%post")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("From: x\n%post\n", "Bootstrap"), ("Bootstrap: docker\n%test\n", "%post")]
+)
 def test_what_is_no_recipe_is_refused(text: str, words: str) -> None:
     with pytest.raises(ImageError, match=words):
         definition.rebase(text, "/base", {})

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -119,7 +118,7 @@ def test_read_and_write(tmp_path: Path) -> None:
     description.set("a", "2")
     description.write()
     assert file.read_bytes() == b"# \xff\r\na = 2\r\nqueue"
-    assert stat.S_IMODE(os.stat(file).st_mode) == 0o640
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert link.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.sub", "real.sub"]
 
@@ -129,12 +128,38 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         Description.read(tmp_path / "none.sub")
 
 
-PIECES = ["a", "b", "+X", "MY.x", "A", " = ", "=", "\\\n", "\\ \n", "\n", " ", "\t", "#c", "x", "1", "\r\n", '"q"']
-PIECES += ["# c\\\n", "\\", "é", "\nif true\n b = 7\nendif\n", "queue\n", "y = 2\n", "@=e\n", "@e\n"]
+NAMES = ["a", "b", "A", "+X", "MY.x", "c.d", "1"]
+EQUALS = [" = ", "=", "\t=", " \\\n = "]
+VALUES = [
+    "1",
+    "",
+    "#c",
+    '"q r"',
+    "é",
+    "x \\\n y",
+    "1 \\ \n#c\\\n 2",
+    "\\\\\n",
+    "= =",
+    "x\x0cy",
+    "a\u2028b",
+    "\\\n\\\n3",
+]
+OTHER = [
+    "# c\n",
+    " # c \\\n",
+    "\n",
+    "queue\n",
+    "Queue x in a,b\n",
+    "if true\n b = 7\nendif\n",
+    "t @=e\n u \n@e\n",
+    "queue_x = 1\n",
+]
 
 
 def files() -> st.SearchStrategy[str]:
-    return st.lists(st.sampled_from(PIECES), max_size=16).map(lambda pieces: "".join(pieces) + "\n")
+    parts = (st.sampled_from(choices) for choices in (NAMES, EQUALS, VALUES, ["\n", "\r\n", " \n"]))
+    line = st.one_of(st.tuples(*parts).map("".join), st.sampled_from(OTHER))
+    return st.lists(line, max_size=8).map("".join)
 
 
 @given(st.text())

@@ -54,7 +54,9 @@ def test_a_copy_that_is_cut_leaves_nothing(ospool: Path, sif: Path) -> None:
     assert list(ospool.iterdir()) == []
 
 
-def test_what_cannot_be_pushed_is_said(ospool: Path, sif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_pushed_is_said(
+    ospool: Path, sif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ImageError, match=r"nothing\.sif: no \.sif file"):
         image_push.push(tmp_path / "nothing.sif", None, lambda done, total: None)
     with pytest.raises(ImageError, match="not on the OSDF"):

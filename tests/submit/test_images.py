@@ -78,7 +78,9 @@ def test_the_image_rule(reference: str, syntax: str, command: str, value: str, g
 
 
 def test_a_local_file_cannot_go_with_the_attribute_that_transfers_nothing() -> None:
-    with pytest.raises(ImageError, match=r"^image_syntax='\+SingularityImage': .* does not send x.sif to the job; want"):
+    with pytest.raises(
+        ImageError, match=r"^image_syntax='\+SingularityImage': .* does not send x.sif to the job; want"
+    ):
         images.lines(images.parse("x.sif"), "+SingularityImage")
 
 
@@ -92,7 +94,9 @@ def test_a_mounted_cvmfs_must_have_the_image(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(images, "Path", below)
     images.check_here(images.parse(CVMFS), tmp_path)  # not mounted here: nothing can be said
     (tmp_path / "cvmfs/singularity.opensciencegrid.org/htc").mkdir(parents=True)
-    with pytest.raises(ImageError, match=r"^image='/cvmfs/.*': not in .*, which is mounted here; want an image that is"):
+    with pytest.raises(
+        ImageError, match=r"^image='/cvmfs/.*': not in .*, which is mounted here; want an image that is"
+    ):
         images.check_here(images.parse(CVMFS), tmp_path)
     (tmp_path / CVMFS[1:]).mkdir()
     images.check_here(images.parse(CVMFS), tmp_path)

@@ -21,7 +21,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def test_a_bare_number_is_refused_because_its_unit_depends_on_the_command() -> None:
-    with pytest.raises(ValueError, match="^has no unit; want"):
+    with pytest.raises(ValueError, match=r"^has no unit; want"):
         mebibytes("10")
 
 

@@ -15,6 +15,10 @@ ROOT = Path(__file__).parents[2]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    # Keras 3.15 calls np.array() on TensorFlow 2.21 variables, whose __array__ lacks NumPy 2's copy argument
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    )
 
 
 @pytest.fixture(autouse=True)

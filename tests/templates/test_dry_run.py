@@ -1,0 +1,158 @@
+"""What condor_submit makes of every project: the job ad, and no warning."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import classad2
+import htcondor2  # noqa: F401  (before classad2 is used: countMatches is defined by it)
+import pytest
+
+from submit import images
+from tests.conftest import Condor
+from tests.templates.conftest import label, render
+
+pytestmark = pytest.mark.pool
+
+# one call for many projects: `dry run FOLDER...` leaves an ad and what was printed beside each submit file
+SCRIPT = """
+for folder in "$@"; do
+    cd "$folder" || exit 1
+    for name in train predict; do
+        condor_submit -dry-run $name.ad $name.sub > $name.out 2> $name.err
+        echo $? > $name.rc
+    done
+done
+"""
+
+
+def dry_run(condor: Condor, folders: list[Path]) -> None:
+    done = condor.run(["sh", "-c", SCRIPT, "dry-run", *map(str, folders)], cwd=folders[0])
+    assert done.returncode == 0, done.stderr
+
+
+def ad(folder: Path, name: str = "train") -> Any:
+    """The job ad; the submit file was taken without a word on stderr."""
+    assert (folder / f"{name}.err").read_text() == ""
+    assert (folder / f"{name}.rc").read_text() == "0\n"
+    assert "WARNING" not in (folder / f"{name}.out").read_text()
+    return classad2.parseOne((folder / f"{name}.ad").read_text())
+
+
+@pytest.fixture(scope="session")
+def dry(rendered: list[tuple[dict[str, str], Path]], condor: Condor) -> list[tuple[dict[str, str], Path]]:
+    dry_run(condor, [folder for _, folder in rendered])
+    return rendered
+
+
+def test_the_whole_matrix_without_a_warning(dry: list[tuple[dict[str, str], Path]]) -> None:
+    for _, folder in dry:
+        for name in ("train", "predict"):
+            ad(folder, name)
+
+
+def test_the_request(dry: list[tuple[dict[str, str], Path]]) -> None:
+    for given, folder in dry:
+        for name in ("train", "predict"):
+            job, gpus = ad(folder, name), int(given["gpus"])
+            assert job["RequestGPUs"] == gpus
+            assert job["GPUsMinCapability"] == 6.0
+            assert job["GPUsMaxCapability"] == 9.0
+            assert job["GPUsMinRuntime"] == 12000
+            assert job["GPUsMinMemory"] == 10240
+            assert job["RequestMemory"] == 8192 * gpus
+            assert "SET RequestMemory " + str(16384 * gpus) in str(job["TransformBody_RequestMemory"])
+            assert job["RequestDisk"] == (10 if given["image"].startswith("/cvmfs") else 25) * 1024 * 1024
+            assert job["ProjectName"] == "My_OSPool_Project"
+            assert job["ShouldTransferFiles"] == "YES"
+
+
+def test_the_image(dry: list[tuple[dict[str, str], Path]]) -> None:
+    for given, folder in dry:
+        job = ad(folder)
+        lines = images.lines(images.parse(given["image"]), given["image_syntax"])
+        requirements = str(job.lookup("Requirements"))
+        if lines.command == "+SingularityImage":
+            assert job["SingularityImage"] == given["image"], label(given)
+            assert "ContainerImage" not in job
+            assert "HAS_SINGULARITY is true" in requirements
+        else:
+            assert "SingularityImage" not in job
+            # what HTCondor transfers is named by its last part
+            assert str(job["ContainerImage"]).split("/")[-1] == given["image"].split("/")[-1], label(given)
+            assert "TARGET.HasContainer" in requirements
+        if given["image"].startswith("/cvmfs"):
+            assert "HAS_CVMFS_singularity_opensciencegrid_org is true" in requirements
+
+
+def test_files_go_out_and_come_home(dry: list[tuple[dict[str, str], Path]]) -> None:
+    for given, folder in dry:
+        job, name = ad(folder), given["data"].split("/")[-1]
+        sent = str(job["TransferInput"]).split(",")
+        assert ["job", "config.toml", given["data"]] == sent[:3]
+        assert shlex.split(job["Arguments"]) == ["train", name, f"results/{job['ClusterId']}.0"]
+        assert job["TransferOutput"] == "results"
+        assert job["TransferCheckpoint"] == "checkpoint"
+        assert job["Out"] == f"logs/{job['ClusterId']}.0.out"
+        assert job["Err"] == f"logs/{job['ClusterId']}.0.err"
+        assert job["UserLog"] == str(folder / "logs" / f"{job['ClusterId']}.log")
+        prediction = ad(folder, "predict")
+        assert ["job", "model.keras", given["data"]] == str(prediction["TransferInput"]).split(",")[:3]
+        assert shlex.split(prediction["Arguments"])[1::2] == [name, "model.keras"]
+        assert "TransferCheckpoint" not in prediction
+
+
+def test_the_exit_code_contract(dry: list[tuple[dict[str, str], Path]]) -> None:
+    """The policy evaluated, not compared as text: what the queue does after each end of a run."""
+    _, folder = dry[0]
+    job = ad(folder)
+    assert job["SuccessCheckpointExitCode"] == 85
+    assert job["JobSuccessExitCode"] == 0
+    assert job["WhenToTransferOutput"] == "ON_SUCCESS"
+
+    def after(code: int, completions: int, **more: Any) -> tuple[bool, bool]:
+        """(held, removed) after the run number `completions` of the job ended with `code`."""
+        job.update({"ExitCode": code, "ExitBySignal": False, "NumJobCompletions": completions, **more})
+        held, removed = job.eval("OnExitHold") is True, job.eval("OnExitRemove") is True
+        for name in more:
+            del job[name]
+        return held, not held and removed
+
+    assert after(0, 1) == (False, True)
+    assert after(65, 1) == (True, False)
+    assert [after(75, n) for n in range(1, 7)] == [(False, False)] * 5 + [(True, False)]
+    assert [after(1, n) for n in range(1, 4)] == [(False, False)] * 2 + [(True, False)]
+    # a signal after a 75: the old code still stands in the ad
+    killed = {"ExitBySignal": True, "ExitSignal": 9}
+    assert after(75, 3, **killed) == (True, False)
+    assert after(65, 1, **killed) == (False, False)
+    in_dag = {"DAGManJobId": 7}
+    assert after(65, 1, **in_dag) == (False, True)
+    assert after(1, 3, **in_dag) == (False, True)
+
+
+def test_data_given_at_submission_wins(condor: Condor, tmp_path: Path) -> None:
+    folder = render(tmp_path)
+    done = condor.run(["condor_submit", "-dry-run", "train.ad", "train.sub", "data=/x/other data"], cwd=folder)
+    assert done.returncode == 0
+    job = classad2.parseOne((folder / "train.ad").read_text())
+    assert job["TransferInput"] == "job,config.toml,/x/other data"
+    assert shlex.split(job["Arguments"])[:2] == ["train", "other data"]
+    done = condor.run(["condor_submit", "-dry-run", "-", "predict.sub", "model=results/12.0/model.keras"], cwd=folder)
+    assert 'TransferInput="job,results/12.0/model.keras,data"' in done.stdout
+
+
+def test_the_other_image_syntax_by_an_edit(condor: Condor, tmp_path: Path) -> None:
+    from submit import project
+
+    folder = render(tmp_path)
+    before = (folder / "train.sub").read_text()
+    image = "/cvmfs/singularity.opensciencegrid.org/osg-dl-kit/unet-segmentation:tf2.21"
+    project.use_image(image, project.submit_files(folder), syntax="container_image")
+    dry_run(condor, [folder])
+    job = ad(folder)
+    assert job["ContainerImage"] == image and "SingularityImage" not in job
+    project.use_image(image, project.submit_files(folder))
+    assert (folder / "train.sub").read_text() == before

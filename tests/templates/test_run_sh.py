@@ -1,0 +1,104 @@
+"""run.sh in a folder as bare as a job's, with an empty environment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.templates.conftest import render
+
+CODES = [0, 85, 75, 65, 1, 3, 137]
+# stands at the trainer's place: notes how it was called, and leaves with the code that is the data's name
+STUB = """\
+import json, os, sys
+here = {"arguments": sys.argv[1:], "folders": sorted(os.listdir(".")), "trainer": __file__}
+print(json.dumps(here))
+sys.exit(int(sys.argv[sys.argv.index("--data") + 1].split("-")[-1]))
+"""
+
+
+def run(folder: Path, *arguments: str, script: str = "./run.sh") -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    command = ["env", "-i", f"PATH={path}", script, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    """A job's folder: what train.sub transfers, and nothing else."""
+    made = render(tmp_path / "made")
+    folder = tmp_path / "the job's folder"
+    folder.mkdir()
+    for name in ("run.sh", "config.toml"):
+        shutil.copy(made / name, folder)
+    shutil.copytree(made / "job", folder / "job")
+    (folder / "job" / "unet_segmentation" / "__main__.py").write_text(STUB)
+    return folder
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_exit_code_passes_through(stub: Path, code: int) -> None:
+    assert run(stub, "train", f"my data-{code}", "results/1.0").returncode == code
+
+
+def test_how_the_trainer_is_called(stub: Path) -> None:
+    called = json.loads(run(stub, "train", "$(x) 'a'-0", "results/1.0").stdout)
+    wanted = ["train", "--data", "$(x) 'a'-0", "--out", "results/1.0", "--config", "config.toml"]
+    assert called["arguments"] == wanted
+    # the folders exist from the start: HTCondor holds a job that leaves without one it is to transfer
+    assert called["folders"] == ["checkpoint", "config.toml", "job", "results", "run.sh"]
+    assert called["trainer"].startswith(str(stub / "job"))
+    called = json.loads(run(stub, "predict", "data-0", "results/1.0", "model.keras").stdout)
+    assert called["arguments"] == ["predict", "--data", "data-0", "--out", "results/1.0", "--model", "model.keras"]
+
+
+def test_it_runs_under_any_name_and_from_any_path(stub: Path, tmp_path: Path) -> None:
+    """HTCondor may start a copy that lies elsewhere, in the job's folder."""
+    copy = tmp_path / "condor_exec.exe"
+    shutil.copy(stub / "run.sh", copy)
+    assert run(stub, "train", "data-0", "results/1.0", script=str(copy)).returncode == 0
+    assert run(tmp_path, "train", "data-0", "results/1.0", script=str(stub / "run.sh")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "data='': no name; want a folder or an archive. Leave out the slash at the end of data."),
+        (["train", "", "results/1.0"], "data='': no name; want a folder or an archive. Leave out the slash at the end"),
+        (["train", "data", ""], "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT"),
+        (["predict", "data", "r", ""], "model='': no file; want the model.keras of a training. Run condor_submit"),
+        (["dance", "data", "r"], "task='dance': unknown; want train or predict. Change arguments in the submit file."),
+    ],
+)
+def test_a_wrong_call_is_wrong_input(stub: Path, arguments: list[str], message: str) -> None:
+    done = run(stub, *arguments)
+    assert done.returncode == 65
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_project_trains_and_predicts_on_phantoms(tmp_path: Path) -> None:
+    """The real trainer, a few steps: leaves with 85 halfway, goes on, and predicts with what it made."""
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    folder = render(tmp_path)
+    settings = (folder / "config.toml").read_text()
+    settings = settings.replace("width = 16", "width = 4").replace("epochs = ", "steps = 4\nepochs = ")
+    (folder / "config.toml").write_text(settings.replace("leave_every_minutes = 60.0", "leave_every_steps = 2"))
+    phantom = [sys.executable, "-m", "unet_segmentation", "phantom", "--out", str(folder / "data"), "--split", "2:1"]
+    subprocess.run([*phantom, "--size", "48", "48", "32"], cwd=folder / "job", check=True, capture_output=True)
+    first = run(folder, "train", "data", "results/1.0")
+    assert first.returncode == 85, first.stderr
+    assert list((folder / "checkpoint").iterdir())
+    codes = [run(folder, "train", "data", "results/1.0").returncode for _ in range(2)]
+    assert 0 in codes and set(codes) <= {0, 85}
+    assert (folder / "results/1.0/model.keras").is_file()
+    shutil.copy(folder / "results/1.0/model.keras", folder)
+    done = run(folder, "predict", "data/validation", "results/2.0", "model.keras")
+    assert done.returncode == 0, done.stderr
+    assert list((folder / "results/2.0").glob("**/*.nii.gz"))
