@@ -42,7 +42,8 @@ def new(
     folder = project.new(template, answers, output_dir, ask=not no_input)
     typer.echo(folder)
     _say(
-        f"next: cd {project.shown(folder)}; README.md there says what to type: try it in the local pool, build an image, submit"
+        f"next: cd {project.shown(folder)}; README.md there says what to type: "
+        "try it in the local pool, build an image, submit"
     )
 
 

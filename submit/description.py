@@ -111,7 +111,9 @@ class Description:
             self._lines = [*before[:at], *added, *before[at:]]
             if self.get(name) != value:
                 self._lines = before
-                raise KitError(f"{self.path}: its end goes on in a next line; want a whole last line. Add `queue` there.")
+                raise KitError(
+                    f"{self.path}: its end goes on in a next line; want a whole last line. Add `queue` there."
+                )
             return
         line = self._lines[old.first - 1]
         match = _ASSIGNMENT.match(line)

@@ -31,6 +31,8 @@ def site_lines(site: Site, now: int) -> list[str]:
         "GLIDEIN_Max_Walltime": site.lifetime_h * 3600,
         "HAS_SINGULARITY": site.singularity,
         "SINGULARITY_CAN_USE_SIF": site.singularity,
+        # HTCondor tries this with a .sif of its own, which Debian's package leaves out
+        "HasSIF": site.singularity,
         "HAS_CVMFS_singularity_opensciencegrid_org": site.cvmfs,
         "HAS_CVMFS_oasis_opensciencegrid_org": site.cvmfs,
         "Microarch": "x86_64-v3",

@@ -63,3 +63,11 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, s
 def plain_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project that nothing but Enter makes. Not to be changed."""
     return render(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where cookiecutter keeps clones and replays."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder

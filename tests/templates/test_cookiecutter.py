@@ -21,7 +21,7 @@ sys.path.append({packages!r})
 try:
     import submit.errors
 except ModuleNotFoundError:
-    pass
+    sys.modules.pop("submit", None)  # an editable kit leaves an empty folder of that name
 else:
     sys.exit("the kit can be imported: this test tests nothing")
 sys.executable = {interpreter!r}
@@ -47,14 +47,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     for words in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message=all"]):
         subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Where cookiecutter keeps clones and replays."""
-    folder = tmp_path / "home"
-    folder.mkdir()
     return folder
 
 
@@ -104,16 +96,14 @@ def test_it_renders_from(source: str, clone: Path, home: Path, tmp_path: Path) -
 
 def test_answers_typed_at_the_prompts(clone: Path, home: Path) -> None:
     # the template, then the twelve questions
-    done = cookiecutter(home, str(clone), answers="1\n{{ 7 * 7 }} $(id)\n" + "\n" * 6 + "2\n" + "\n" * 4)
+    typed = ["1", "{{ 7 * 7 }} $(id)", *[""] * 5, "2", "4", *[""] * 4]
+    done = cookiecutter(home, str(clone), answers="\n".join(typed) + "\n")
     assert done.returncode == 0, done.stdout + done.stderr
     (made,) = (home.parent / "out").iterdir()
     assert made.name == "7-7-id"
     record = json.loads((made / "osgdl.json").read_text())["answers"]
-    assert (record["project_name"], record["image_syntax"], record["gpus"]) == (
-        "{{ 7 * 7 }} $(id)",
-        "+SingularityImage",
-        "1",
-    ) or (record["image_syntax"] == "automatic" and record["gpus"] == "2")
+    assert record["project_name"] == "{{ 7 * 7 }} $(id)"
+    assert (record["image_syntax"], record["gpus"]) == ("+SingularityImage", "4")
 
 
 def test_a_bad_answer_is_one_line_and_leaves_nothing(clone: Path, home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,16 @@ def ad(folder: Path, name: str = "train") -> Any:
 
 
 @pytest.fixture(scope="session")
-def dry(rendered: list[tuple[dict[str, str], Path]], condor: Condor) -> list[tuple[dict[str, str], Path]]:
-    dry_run(condor, [folder for _, folder in rendered])
-    return rendered
+def dry(
+    rendered: list[tuple[dict[str, str], Path]], condor: Condor, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[dict[str, str], Path]]:
+    """Copies of the matrix, each with its ads beside the submit files."""
+    folder = tmp_path_factory.mktemp("dry")
+    copies = [
+        (given, Path(shutil.copytree(made, folder / str(number)))) for number, (given, made) in enumerate(rendered)
+    ]
+    dry_run(condor, [copy for _, copy in copies])
+    return copies
 
 
 def test_the_whole_matrix_without_a_warning(dry: list[tuple[dict[str, str], Path]]) -> None:

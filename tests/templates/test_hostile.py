@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from submit.errors import AnswerError
@@ -82,6 +82,7 @@ def test_refused_or_exactly_as_given(condor: Condor, tmp_path: Path, request: py
     @settings(
         max_examples=150 if request.config.getoption("--soak") else 12,
         deadline=None,
+        phases=[Phase.generate],  # an example is eight renderings: too slow to shrink
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(ANSWER, min_size=8, max_size=8))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.templates.conftest import REPO, render
+from tests.templates.test_cookiecutter import cookiecutter, same_as_osgdl_new
 
 pytestmark = pytest.mark.slow
 
@@ -52,13 +53,25 @@ def test_the_wheel_has_the_templates_and_no_caches(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_it_renders_the_same_project(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site-packages with the wheel in it."""
+    folder = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as packed:
         for member in packed.infolist():
             # as pip does: a file's mode is in the archive
-            path = Path(packed.extract(member, site))
+            path = Path(packed.extract(member, folder))
             path.chmod(member.external_attr >> 16 & 0o777 or 0o644)
+    return folder
+
+
+def test_plain_cookiecutter_finds_the_kit_around_the_template(site: Path, home: Path, tmp_path: Path) -> None:
+    done = cookiecutter(home, str(site / "submit"), "--no-input")
+    assert done.returncode == 0, done.stdout + done.stderr
+    same_as_osgdl_new(home, tmp_path)
+
+
+def test_it_renders_the_same_project(site: Path, tmp_path: Path) -> None:
     code = DRIVER.format(site=str(site), packages=sysconfig.get_path("purelib"), out=str(tmp_path / "out"))
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],
