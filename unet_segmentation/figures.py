@@ -51,20 +51,29 @@ def overlay(
     window = _window(next(iter(images.values())), affine)
     centre = _most_tumour(labels["truth"] if labels["truth"].any() else labels["prediction"])
     columns = [(modality, source) for modality in volumes for source in labels]
+    aspects = _aspects(affine)  # height of a pixel over its width: voxels need not be cubes
     shapes = [_cut(next(iter(volumes.values())), plane, centre, window).shape for plane in range(3)]
-    figure = Figure(figsize=(3.1 * len(columns), 3.1 * sum(h / w for h, w in shapes) + 1.0), facecolor="black")
+    heights = [rows * aspect / width for (rows, width), aspect in zip(shapes, aspects, strict=True)]
+    figure = Figure(figsize=(3.1 * len(columns), 3.1 * sum(heights) + 1.0), facecolor="black")
     axes = figure.subplots(
         3,
         len(columns),
         squeeze=False,
-        gridspec_kw={"height_ratios": [h / w for h, w in shapes], "hspace": 0.02, "wspace": 0.02},
+        gridspec_kw={"height_ratios": heights, "hspace": 0.02, "wspace": 0.02},
     )
     for column, (modality, source) in enumerate(columns):
         volume = volumes[modality]
         low, high = _contrast(volume)
         for plane in range(3):
             axis = axes[plane][column]
-            axis.imshow(_cut(volume, plane, centre, window), cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
+            axis.imshow(
+                _cut(volume, plane, centre, window),
+                cmap="gray",
+                vmin=low,
+                vmax=high,
+                interpolation="bilinear",
+                aspect=aspects[plane],
+            )
             shown = _cut(labels[source], plane, centre, window)
             for region, colour in COLOURS.items():
                 mask = convention.region(shown, region)
@@ -96,6 +105,15 @@ def _upright(values: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
         values, nibabel.orientations.ornt_transform(orientation, wanted)
     )
     return turned
+
+
+def _aspects(affine: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Of the axial, coronal and sagittal picture, from the voxel's sides in mm along upright axes."""
+    axes = nibabel.orientations.io_orientation(affine)[:, 0].astype(int)
+    sides = np.empty(3)
+    sides[axes] = np.linalg.norm(affine[:3, :3], axis=0)
+    x, y, z = sides.tolist()
+    return y / x, z / x, z / y
 
 
 def _window(image: Volume, affine: NDArray[np.float64]) -> tuple[slice, slice, slice]:
