@@ -11,7 +11,7 @@ from pathlib import Path
 from submit import pool
 from submit.errors import ImageError
 
-# An access point is shared: builds go through the home folder, never through /tmp (OSPool guide, containers-singularity)
+# An access point is shared: builds go through the home folder, never /tmp (OSPool guide, containers-singularity)
 _OWN_TMP = Path("tmp")
 
 

@@ -137,7 +137,8 @@ def image_push(
 
     Example: osgdl image use "$(osgdl image push unet-v1.sif)"
     """
-    from submit import bars, image_push as pusher
+    from submit import bars
+    from submit import image_push as pusher
 
     with bars.of_bytes(f"pushing {file.name}") as bar:
         url = pusher.push(file, to, bar)

@@ -146,7 +146,7 @@ def _text(out: Path, folder: Path, summary: dict[str, Any]) -> str:
         f"summary: {project.shown(out / SUMMARY)}",
         "",
         "What to try next:",
-        f"  less {project.shown(folder / 'README.md')}          what the project holds, and how it gets onto the OSPool",
+        f"  less {project.shown(folder / 'README.md')}   what the project holds, and its way onto the OSPool",
         f"  less {project.shown(folder / 'train.sub')}          the submit file that just ran, line by line",
         "  osgdl pool status                          the sites it could have matched",
         "  osgdl demo --data DIR                      real patients: DIR/train and DIR/validation",

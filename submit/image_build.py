@@ -35,7 +35,7 @@ def build(source: Path, target: str, *, cpu: bool, force: bool, say: Callable[[s
     image = images.parse(target)
     if image.kind not in ("cvmfs", "sif"):
         raise ImageError(
-            f"target={target!r}: nothing can be built there; want NAME.sif or a /cvmfs path. To publish: osgdl image push"
+            f"target={target!r}: nothing can be built there; want NAME.sif or a /cvmfs path. To publish: image push"
         )
     with pool_root.locked("image"):
         text = source.read_text()
@@ -128,7 +128,5 @@ def _download(folder: Path, python: str, pins: list[str], say: Callable[[str], N
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise ImageError(
-            f"pip download: {' | '.join(errors)[-500:] or done.stderr[-300:]}; is the network there, and are the pins right?"
-        )
+        raise ImageError(f"pip download: {' | '.join(errors)[-500:] or done.stderr[-300:]}; is the network there?")
     (folder / ".complete").touch()

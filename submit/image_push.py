@@ -16,7 +16,7 @@ CHUNK = 1 << 22
 
 
 def destination(to: Path | None) -> Path:
-    """The folder to push to: `to`, else the one writable /ospool/AP/data/USER. Raises ImageError without exactly one."""
+    """The folder to push to: `to`, else the one writable /ospool/AP/data/USER; ImageError without exactly one."""
     if to is not None:
         if not to.is_absolute() or OSPOOL not in to.parents:
             raise ImageError(
@@ -24,15 +24,13 @@ def destination(to: Path | None) -> Path:
             )
         if not to.is_dir():
             raise ImageError(
-                f"to={str(to)!r}: no such folder here; this works on an access point of the OSPool. Or make it: mkdir -p {to}"
+                f"to={str(to)!r}: no such folder; want one of an access point of the OSPool. Make it: mkdir -p {to}"
             )
         return to
     found = [folder for folder in OSPOOL.glob(f"*/data/{getpass.getuser()}") if os.access(folder, os.W_OK)]
     if len(found) != 1:
         seen = ", ".join(map(str, found)) or f"no {OSPOOL}/AP/data/{getpass.getuser()}"
-        raise ImageError(
-            f"to: {seen} on this machine; want one folder. On an access point: osgdl image push FILE --to {OSPOOL}/AP/data/USER"
-        )
+        raise ImageError(f"to: {seen} on this machine; want one folder. On an access point: --to {OSPOOL}/AP/data/USER")
     return found[0]
 
 

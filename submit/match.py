@@ -33,7 +33,8 @@ class Clause:
 
 def split(expression: str) -> list[str]:
     """The conditions that `&&` joins at the top of an expression, outer brackets taken off, in order."""
-    parts, start = [], 0
+    parts: list[str] = []
+    start = 0
     for position, operator in _operators(expression):
         if operator != "&&":  # `||` and `?` bind less: the whole is one condition
             parts, start = [], 0
@@ -82,9 +83,8 @@ def clauses(job_text: str, slot_texts: list[str]) -> tuple[list[Clause], int]:
 
     `job_text`, `slot_texts`: ads as `condor_q -long`, `condor_submit -dry-run` and `condor_status -long` print them.
     """
-    import htcondor2  # noqa: F401 - before classad2: without it the first countMatches is an error for ever
-
     import classad2
+    import htcondor2  # noqa: F401 - before classad2: without it the first countMatches is an error for ever
 
     job = classad2.parseOne(job_text, classad2.ParserType.Old)
     slots = [classad2.parseOne(text, classad2.ParserType.Old) for text in slot_texts]

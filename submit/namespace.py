@@ -34,7 +34,7 @@ def _range_start(file: str) -> int:
         pass
     lines = Path(file).read_text().splitlines() if Path(file).exists() else []
     for line in lines:
-        name, start, count = (line.split(":") + ["", "0", "0"])[:3]
+        name, start, count = [*line.split(":"), "", "0", "0"][:3]
         if name in names and count.isdigit() and int(count) >= RANGE:
             return int(start)
     if uid == 0:
@@ -119,7 +119,7 @@ def _child(command: Sequence[str], log: Path | None, session: bool, ready: int, 
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(out, 1)
         os.dup2(out, 2)
-    os.execvp(command[0], list(command))
+    os.execvp(command[0], list(command))  # noqa: S606 - a list, and no shell is wanted
 
 
 def run(command: Sequence[str], *, log: Path | None = None) -> int:

@@ -13,10 +13,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +183,7 @@ def run(
     environment: dict[str, str] | None = None,
     timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in the pool as its ordinary user (or its root) and capture what it prints. Raises PoolError when down."""
+    """Run a command in the pool as its user (or its root) and capture what it prints. Raises PoolError when down."""
     words = _inside(command, cwd or Path.cwd(), root=root, environment=environment or {})
     return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
 

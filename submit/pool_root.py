@@ -28,13 +28,17 @@ PACKAGES = (
 USER = "osg"
 NEEDED_GB = 3
 
-_PIN = "Package: *\nPin: release a=unstable\nPin-Priority: 100\n\nPackage: {}\nPin: release a=unstable\nPin-Priority: 900\n"
+_PIN = "".join(
+    f"Package: {names}\nPin: release a=unstable\nPin-Priority: {priority}\n\n"
+    for names, priority in (("*", 100), (" ".join(FROM_UNSTABLE), 900))
+)
 
 # mmdebstrap runs it with the new root as $1. The mirror is whatever this machine's apt uses: it is not named here.
 _SETUP = (
     'mkdir -p "$1/etc/apt/preferences.d"; '
-    f'grep " {SUITE} " "$1/etc/apt/sources.list" | sed "s/ {SUITE} / unstable /" > "$1/etc/apt/sources.list.d/unstable.list"; '
-    f"printf '%s' '{_PIN.format(' '.join(FROM_UNSTABLE))}' > \"$1/etc/apt/preferences.d/unstable\""
+    f'grep " {SUITE} " "$1/etc/apt/sources.list" | sed "s/ {SUITE} / unstable /" '
+    '> "$1/etc/apt/sources.list.d/unstable.list"; '
+    f"printf '%s' '{_PIN}' > \"$1/etc/apt/preferences.d/unstable\""
 )
 _FINISH = (
     f'for folder in pool cvmfs; do mkdir -p "$1/$folder"; done; '
@@ -101,7 +105,7 @@ def ensure(recipe: str, say: Callable[[str], None]) -> Path:
 def _make(recipe: str, root: Path, say: Callable[[str], None]) -> None:
     if not shutil.which("mmdebstrap"):
         raise ToolMissing(
-            "mmdebstrap: not installed; it makes the pool's file system. Ask root for: apt-get install mmdebstrap uidmap"
+            "mmdebstrap: not installed; it makes the pool's files. Ask root for: apt-get install mmdebstrap uidmap"
         )
     free = shutil.disk_usage(cache()).free / 1e9
     if free < NEEDED_GB:

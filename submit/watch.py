@@ -27,7 +27,7 @@ class Progress:
 
 
 def submit(submit_file: Path, *arguments: str) -> int:
-    """`condor_submit` in the pool as its ordinary user; returns the cluster. Raises PoolError with HTCondor's own words."""
+    """`condor_submit` in the pool as its user; returns the cluster. Raises PoolError with HTCondor's own words."""
     done = pool.run(["condor_submit", "-terse", *arguments, submit_file.name], cwd=submit_file.parent)
     if done.returncode:
         raise PoolError(
@@ -82,5 +82,5 @@ def _explain_idle(cluster: int) -> None:
     )
     raise NoMatch(
         f"job {cluster}: idle for {IDLE_SECONDS} s, and of {len(ads)} sites {why}. "
-        f"Relax that line of the submit file; what there is: osgdl pool status. The job is still queued: condor_rm {cluster}"
+        f"Relax that line of the submit file; what there is: osgdl pool status. Still queued: condor_rm {cluster}"
     )

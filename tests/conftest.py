@@ -1,4 +1,4 @@
-"""Tiers by what they need: what is missing skips with a reason, or fails where --require-pool says that it must be there."""
+"""Tiers by what they need: what is missing skips with a reason, or fails where --require-pool says that it must be."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing of the developer's HOME leaks in; the pool's cache alone stays where it is (it is keyed by its recipe)."""
+    """Nothing of the developer's HOME leaks in; the pool's cache alone stays where it is, keyed by its recipe."""
     patch = pytest.MonkeyPatch()
     from submit import pool_root
 

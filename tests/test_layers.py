@@ -74,5 +74,9 @@ def test_old_python_and_standard_library(file: Path) -> None:
 
 @pytest.mark.parametrize("package", ["submit", "submit/runtime", "unet_segmentation"])
 def test_a_file_reads_in_one_sitting(package: str) -> None:
-    long = {file.name: count for file in (REPO / package).glob("*.py") if (count := len(file.read_text().splitlines())) > 300}
+    long = {
+        file.name: count
+        for file in (REPO / package).glob("*.py")
+        if (count := len(file.read_text().splitlines())) > 300
+    }
     assert not long

@@ -45,7 +45,9 @@ class Job:
         deadline = time.monotonic() + seconds
         while (history := self.history()).state not in states:
             if time.monotonic() > deadline:
-                pytest.fail(f"job {self.cluster} is {history.state} after {seconds} s, not {states}\n{self.log.read_text()}")
+                pytest.fail(
+                    f"job {self.cluster} is {history.state} after {seconds} s, not {states}\n{self.log.read_text()}"
+                )
             time.sleep(0.5)
         return history
 

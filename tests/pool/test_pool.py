@@ -38,7 +38,9 @@ def test_slots_advertise_what_ospool_slots_do(condor: Condor) -> None:
         assert ad["TotalGPUs"] == site.gpus
         if site.gpu:
             assert ad["GPUs_DeviceName"] == site.gpu.name and ad["GPUs_Capability"] == site.gpu.capability
-            assert ad["GPUs_MaxSupportedVersion"] == site.gpu.runtime and ad["GPUs_NvidiaDriver"] == site.gpu.nvidia_driver
+            assert (
+                ad["GPUs_MaxSupportedVersion"] == site.gpu.runtime and ad["GPUs_NvidiaDriver"] == site.gpu.nvidia_driver
+            )
 
 
 def test_cvmfs_exists_in_it(condor: Condor) -> None:
@@ -103,7 +105,7 @@ def test_a_sif_is_built_sent_and_run(condor: Condor, folder: Path) -> None:
     (folder / "small.def").write_text(recipe)
     image_build.build(folder / "small.def", str(folder / "small.sif"), cpu=False, force=False, say=print)
     assert (folder / "small.sif").stat().st_uid == os.getuid()
-    (folder / "env.sh").write_text("#!/bin/sh\nls /made-here && echo \"IMAGE ${APPTAINER_NAME:-none}\"\n")
+    (folder / "env.sh").write_text('#!/bin/sh\nls /made-here && echo "IMAGE ${APPTAINER_NAME:-none}"\n')
     text = JOB.format(image="container_image = small.sif", gpus=1, more="")
     (folder / "env.sub").write_text(text.replace(" && (HAS_CVMFS_singularity_opensciencegrid_org =?= True)", ""))
     job = submit(condor, folder, "env.sub")
@@ -125,9 +127,8 @@ def test_long_jobs_match_only_pilots_that_live_long(condor: Condor, tmp_path: Pa
     assert done.returncode == 0
     ad = (project / "ad").read_text().strip()
     slots = condor.run(["condor_status", "-long", "-constraint", "PartitionableSlot"], cwd=project).stdout
-    import htcondor2  # noqa: F401
-
     import classad2
+    import htcondor2  # noqa: F401
 
     job = classad2.parseOne(ad, classad2.ParserType.Old)
     takers = {
@@ -138,9 +139,7 @@ def test_long_jobs_match_only_pilots_that_live_long(condor: Condor, tmp_path: Pa
     assert takers == {"Wisconsin", "UChicago"}  # 72 and 48 h left; "Long" asks for 40
 
 
-def test_a_request_no_site_meets_is_explained(
-    condor: Condor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_no_site_meets_is_explained(condor: Condor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from submit import watch
     from submit.errors import NoMatch
 
@@ -169,13 +168,13 @@ def test_a_pool_ends_without_a_trace(condor: Condor) -> None:
     assert osgdl("pool", "status", **own).returncode == 1
     assert osgdl("pool", "up", **own).returncode == 0
     pid = (pool_root.cache() / "pools" / "lifecycle" / "init.pid").read_text().strip()
-    space = os.readlink(f"/proc/{pid}/ns/pid")
+    space = Path(f"/proc/{pid}/ns/pid").readlink()
 
     def inside() -> list[str]:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if os.readlink(process / "ns" / "pid") == space:
+                if (process / "ns" / "pid").readlink() == space:
                     found.append((process / "comm").read_text().strip())
             except OSError:
                 continue
@@ -208,7 +207,9 @@ def test_without_user_namespaces_it_says_what_to_switch_on(condor: Condor) -> No
     script = f"echo 0 > /proc/sys/user/max_user_namespaces; OSGDL_POOL=none exec {sys.executable} -m submit pool up"
     done = subprocess.run(["unshare", "-Ur", "sh", "-c", script], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "user namespaces: the kernel refused one" in done.stderr and "sysctl -w user.max_user_namespaces" in done.stderr
+    assert (
+        "user namespaces: the kernel refused one" in done.stderr and "sysctl -w user.max_user_namespaces" in done.stderr
+    )
 
 
 def test_without_room_it_says_how_much_it_wants(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_without_a_range_of_ids_it_says_what_to_ask_for(monkeypatch: pytest.Monk
 
     (tmp_path / "subuid").write_text("somebody:100000:65536\nnobody-else:1:2\n")
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(PoolError, match="no range of 65536 ids for user 12345.*usermod --add-subuids"):
+    with pytest.raises(PoolError, match=r"no range of 65536 ids for user 12345.*usermod --add-subuids"):
         namespace._range_start(str(tmp_path / "subuid"))
 
 

@@ -93,7 +93,9 @@ FAULTS = (missing_modality, other_shape, not_a_number, truncated, foreign_label,
 
 
 @pytest.fixture(scope="module")
-def faulty(condor: Condor, image: str, patients: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Job, str]]:
+def faulty(
+    condor: Condor, image: str, patients: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Job, str]]:
     """A job for each fault, all queued at once, and the name its hold reason must hold."""
     folder = render(tmp_path_factory.mktemp("faulty"))
     jobs = {}
