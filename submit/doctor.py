@@ -56,7 +56,7 @@ def htcondor() -> Finding:
             name="HTCondor",
             state="missing",
             found="no condor_submit on PATH",
-            todo="for the OSPool log in to your access point; here: osgdl pool up, osgdl pool exec -- condor_submit ...",
+            todo="for the OSPool log in to an access point; here: osgdl pool up, osgdl pool exec -- condor_submit ...",
             purpose="OSPool",
         )
     if (int(version[1]), int(version[2])) < (23, 5):
