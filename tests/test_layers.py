@@ -1,9 +1,8 @@
-"""Imports point strictly down, and what travels or renders needs no more than Python 3.9 and its standard library."""
+"""Imports point strictly down, and a file reads in one sitting."""
 
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +23,6 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-# run by cookiecutter's own Python on an access point (docs/design.md, Three rooms)
-AT_RENDER_TIME = ("errors", "units", "images", "gpus", "answers", "rendering")
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -57,19 +54,6 @@ def test_submit_imports_point_down(file: Path) -> None:
 def test_the_trainer_knows_the_runtime_alone(file: Path) -> None:
     for name in imports(file):
         assert not name.startswith("submit") or name.startswith("submit.runtime"), f"{file.name} imports {name}"
-
-
-@pytest.mark.parametrize(
-    "file",
-    [*sorted((REPO / "submit/runtime").glob("*.py")), *(REPO / f"submit/{name}.py" for name in AT_RENDER_TIME)],
-    ids=lambda file: file.stem,
-)
-def test_old_python_and_standard_library(file: Path) -> None:
-    ast.parse(file.read_text(), feature_version=(3, 9))
-    allowed = set(sys.stdlib_module_names) - {"tomllib"} | {"submit"}
-    if file.stem == "rendering":
-        allowed |= {"cookiecutter", "jinja2"}  # it is they who call it
-    assert {name.split(".")[0] for name in imports(file)} <= allowed
 
 
 @pytest.mark.parametrize("package", ["submit", "submit/runtime", "unet_segmentation"])

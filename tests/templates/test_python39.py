@@ -41,7 +41,7 @@ def reached() -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize("path", reached(), ids=lambda path: str(path.relative_to(REPO)))
+@pytest.mark.parametrize("path", sorted(reached()), ids=lambda path: str(path.relative_to(REPO)))
 def test_it_is_python_39_and_needs_nothing(path: Path) -> None:
     module = ast.parse(path.read_text(), feature_version=(3, 9))
     assert {name.split(".")[0] for name in imported(module)} <= PROVIDED
