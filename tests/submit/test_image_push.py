@@ -61,7 +61,7 @@ def test_what_cannot_be_pushed_is_said(
         image_push.push(tmp_path / "nothing.sif", None, lambda done, total: None)
     with pytest.raises(ImageError, match="not on the OSDF"):
         image_push.push(sif, tmp_path, lambda done, total: None)
-    with pytest.raises(ImageError, match="no such folder here"):
+    with pytest.raises(ImageError, match="no such folder; want one of an access point"):
         image_push.push(sif, ospool / "images", lambda done, total: None)
     monkeypatch.setattr(image_push, "OSPOOL", tmp_path / "elsewhere")
     with pytest.raises(ImageError, match="on this machine; want one folder"):
