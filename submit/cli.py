@@ -41,6 +41,8 @@ def new(
     template, answers = project.parse_words(words or [])
     folder = project.new(template, answers, output_dir, ask=not no_input)
     typer.echo(folder)
+    for fault in project.missing_images(folder):
+        _say(f"before you submit: {fault}")
     _say(
         f"next: cd {project.shown(folder)}; README.md there says what to type: "
         "try it in the local pool, build an image, submit"

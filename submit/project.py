@@ -143,6 +143,19 @@ def submit_files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.sub")) if _image_commands(Description.read(path))]
 
 
+def missing_images(folder: Path) -> list[str]:
+    """Of the images that a project's submit files name, what is wrong with those that can be looked for from here."""
+    faults = []
+    for path in submit_files(folder):
+        description = Description.read(path)
+        for name in _image_commands(description):
+            try:
+                images.check_here(images.parse((description.get(name) or "").strip('"')), folder)
+            except ImageError as error:
+                faults.append(str(error))
+    return list(dict.fromkeys(faults))
+
+
 def use_image(reference: str, files: list[Path], syntax: str = images.AUTOMATIC) -> list[ImageChange]:
     """Makes submit files use an image: the right command for it, its guard, and never both commands. Comments stay.
 

@@ -65,6 +65,13 @@ def test_an_image_is_built_where_it_can_be(tmp_path: Path) -> None:
     assert done.returncode == 1 and "no `name==version` in it" in done.stderr
 
 
+def test_new_says_which_image_is_not_there_yet(tmp_path: Path) -> None:
+    done = osgdl("new", "--no-input", "image=unet-v1.sif", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.count("before you submit: image='unet-v1.sif': no such file") == 1
+    assert "before you submit" not in osgdl("new", "--no-input", "project_name=Other", cwd=tmp_path).stderr
+
+
 def test_demo_wants_patients_to_train_on(tmp_path: Path) -> None:
     done = osgdl("demo", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
     assert done.returncode == 1 and "no train/ in it; want a folder with train/ and validation/" in done.stderr
