@@ -23,6 +23,16 @@ from submit.errors import PoolError, ToolMissing
 
 ENTER = Path(__file__).parent / "data" / "pool" / "enter.sh"
 START_SECONDS = 60
+# The folder is entered inside, where the same path is another mount. /usr, /etc, /var and their kin are the pool's own:
+# the same name there is another folder, and a command in it would do its work in the wrong place.
+ENTER_FOLDER = """
+cd "$1" 2> /dev/null && { [ "$1" = / ] || [ "$(stat -c %d:%i .)" = "$2" ]; } || {
+    echo "osgdl: $1: not in the pool, which has its own /usr, /etc, /var and /srv; work below /home or /tmp" >&2
+    exit 1
+}
+shift 2
+exec "$@"
+"""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -166,12 +176,11 @@ def _inside(command: Sequence[str], cwd: Path, *, root: bool, environment: dict[
     become = (
         [] if root else ["setpriv", f"--reuid={namespace.JOB_UID}", f"--regid={namespace.JOB_UID}", "--clear-groups"]
     )
-    # the folder is entered inside: the same path there is another mount
-    enter = 'cd "$1" || exit 1; shift; exec "$@"'
+    here = cwd.stat()
     return [
         "nsenter", f"--target={pid}", "--user", "--mount", "--pid", "--",
         "env", "-i", *(f"{key}={value}" for key, value in kept.items()),
-        *become, "sh", "-c", enter, "sh", str(cwd), *command,
+        *become, "sh", "-c", ENTER_FOLDER, "sh", str(cwd), f"{here.st_dev}:{here.st_ino}", *command,
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from submit import eventlog, image_build, images, project, watch
+from submit import eventlog, image_build, images, project
 from tests.conftest import Condor
 
 IMAGE = images.offered()["tensorflow-2.21"].cvmfs_path
@@ -68,4 +68,4 @@ def submit(condor: Condor, folder: Path, name: str = "train.sub", *words: str) -
     return Job(condor, folder / "logs" / f"{cluster}.log", cluster)
 
 
-__all__ = ["IMAGE", "Job", "render", "submit", "watch"]
+__all__ = ["IMAGE", "Job", "render", "submit"]

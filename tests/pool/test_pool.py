@@ -43,6 +43,13 @@ def test_slots_advertise_what_ospool_slots_do(condor: Condor) -> None:
             )
 
 
+def test_a_folder_that_the_pool_does_not_share_is_refused(condor: Condor) -> None:
+    # /var/lib exists inside too, but is another one
+    done = condor.run(["pwd"], cwd=Path("/var/lib"))
+    assert done.returncode == 1 and done.stdout == ""
+    assert "osgdl: /var/lib: not in the pool, which has its own" in done.stderr
+
+
 def test_cvmfs_exists_in_it(condor: Condor) -> None:
     assert condor.run(["test", "-d", "/cvmfs/singularity.opensciencegrid.org"], cwd=Path("/")).returncode == 0
 

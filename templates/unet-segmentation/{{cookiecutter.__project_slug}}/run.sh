@@ -11,7 +11,8 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 export PYTHONPATH="$here/job${PYTHONPATH:+:$PYTHONPATH}"
 
-# One line on stderr and in the reason of the hold, and the code for a job that no other machine would run either
+# One line on stderr and in the reason of the hold, and the code for a job that no other machine would run either.
+# A reason that cannot be sent must not change that code.
 refuse() {
     printf '%s\n' "$1" >&2
     python3 -c 'import sys; from submit.runtime import chirp; chirp.publish("ChirpOsgdlReason", sys.argv[1])' "$1" || true
