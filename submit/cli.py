@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from submit import cli_request
 from submit.errors import KitError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -15,6 +16,7 @@ pool_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 image_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pool_app, name="pool", help="A real HTCondor pool with simulated GPUs, on this machine.")
 app.add_typer(image_app, name="image", help="Build, name, push and choose container images.")
+app.command("match")(cli_request.match)
 
 
 def _say(line: str) -> None:

@@ -1,7 +1,7 @@
-"""Writes data/images.json from data/images.toml: `python -m submit.data_json` (a make target; a test compares).
+"""Writes the JSON that is read at render time and in the job from the TOML that people edit: `python -m
+submit.data_json` (a make target; a test compares).
 
-The TOML is for people, comments included; the JSON is for Python 3.9, which has no tomllib and is what access points
-run.
+The TOML has the comments; access points and images may have Python 3.9, which has no tomllib.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from pathlib import Path
 
 from submit.runtime.files import write_atomic
 
-DATA = Path(__file__).parent / "data"
+HERE = Path(__file__).parent
+# failures.json lies with the runtime, because it travels with the job
+WRITTEN = {
+    HERE / "data" / "images.toml": HERE / "data" / "images.json",
+    HERE / "data" / "compatibility.toml": HERE / "data" / "compatibility.json",
+    HERE / "data" / "failures.toml": HERE / "runtime" / "failures.json",
+}
 
 
 def as_json(toml: Path) -> bytes:
@@ -21,4 +27,5 @@ def as_json(toml: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    write_atomic(DATA / "images.json", as_json(DATA / "images.toml"))
+    for toml, target in WRITTEN.items():
+        write_atomic(target, as_json(toml))

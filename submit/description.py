@@ -85,6 +85,10 @@ class Description:
         """The assignments before the first `queue`, in the order of the file."""
         return self._scan()[0]
 
+    def queue_line(self) -> int:
+        """The line (from 1) of the first `queue`, or where one would stand."""
+        return min(self._scan()[1] + 1, len(self._lines))
+
     def get(self, name: str) -> str | None:
         """The value of a command, with continued lines joined; None where the file does not set it."""
         command = self._last(name)

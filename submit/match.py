@@ -1,11 +1,15 @@
-"""Why a job finds no slot: how many slots each clause of its request leaves, evaluated by HTCondor's own ClassAds."""
+"""Which slots would take a job, and what each clause of its request costs, evaluated by HTCondor's own ClassAds."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+from submit.slots import Slots
 
 # evaluated as clauses of their own: inside Requirements they hide behind one countMatches(MY.RequireGPUs, ...)
 _EACH_GPU = re.compile(r"countMatches\(\s*MY\.RequireGPUs\s*,", re.IGNORECASE)
@@ -25,10 +29,33 @@ _COMMANDS = {
 
 @dataclass(frozen=True)
 class Clause:
-    """One condition of a job's request and how many slots meet it."""
+    """One condition of a job's request.
+
+    Attributes:
+        text: as the user knows it, the submit command's name before it.
+        alone: slots that meet it.
+        survivors: slots that meet it and every clause before it.
+        gain_if_dropped: slots that would take the job besides, were it not for this clause.
+        relaxed: for a bound, the nearest value that would win slots, and how many.
+    """
 
     text: str
+    alone: int
+    survivors: int
+    gain_if_dropped: int
+    relaxed: tuple[float, int] | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """A job against the slots of a pool. `by_site` and `by_gpu`: matching slots, and matching GPUs by their model."""
+
     slots: int
+    matching_slots: int
+    matching_gpus: int
+    clauses: list[Clause]
+    by_site: dict[str, int]
+    by_gpu: dict[str, int]
 
 
 def split(expression: str) -> list[str]:
@@ -78,31 +105,170 @@ def _balanced(text: str) -> bool:
     return all(depth >= 0 for _, _, depth in _letters(text))
 
 
-def clauses(job_text: str, slot_texts: list[str]) -> tuple[list[Clause], int]:
-    """How many of the slots meet each clause of the job's Requirements and RequireGPUs, and how many meet all of them.
+# the slot's own terms, which the negotiator asks as well
+OWN_TERMS = "the slot's own terms (START)"
+_BOUND = re.compile(r"(?:TARGET\.)?(\w+)\s*(>=|<=|>|<)\s*(?:MY\.)?([\w.]+)")
 
-    `job_text`, `slot_texts`: ads as `condor_q -long`, `condor_submit -dry-run` and `condor_status -long` print them.
+
+def match(job_text: str, slots: Slots) -> Match:
+    """Evaluates the job's Requirements and RequireGPUs, clause by clause, and each slot's own.
+
+    `job_text`: an ad as `condor_q -long` and `condor_submit -dry-run` print it.
     """
-    import classad2
-    import htcondor2  # noqa: F401 - before classad2: without it the first countMatches is an error for ever
+    return _Evaluation(job_text, slots).result()
 
-    job = classad2.parseOne(job_text, classad2.ParserType.Old)
-    slots = [classad2.parseOne(text, classad2.ParserType.Old) for text in slot_texts]
-    together = sum(bool(slot.matches(job)) for slot in slots)
-    texts: list[tuple[str, str]] = []
-    for clause in split(_value(job, "Requirements")):
-        if _EACH_GPU.match(clause) and "RequireGPUs" in job:
-            for bound in split(_value(job, "RequireGPUs")):
-                counted = f"countMatches({bound}, TARGET.AvailableGPUs) >= RequestGPUs"
-                texts.append((_with_value(bound, job), counted))
+
+class _Evaluation:
+    """One job against one table of slots. A set of slots is a number whose bit i stands for slot i."""
+
+    def __init__(self, job_text: str, slots: Slots) -> None:
+        import classad2
+        import htcondor2  # noqa: F401 - before classad2: without it the first countMatches is an error for ever
+
+        self.classad = classad2
+        self.slots = slots
+        self.job = classad2.parseOne(job_text, classad2.ParserType.Old)
+        self.bounds = split(_value(self.job, "RequireGPUs"))
+        self.parsed: dict[str, Any] = {}
+
+    def result(self) -> Match:
+        conditions = split(_value(self.job, "Requirements"))
+        gpu = next((text for text in conditions if _EACH_GPU.match(text) and self.bounds), None)
+        sets = {text: self.meets(text) for text in conditions}
+        own = self.accepts()
+        matching = (1 << self.slots.count) - 1 if self.slots.count else 0
+        for members in (*sets.values(), own):
+            matching &= members
+        rows: list[tuple[str, int, int, tuple[float, int] | None]] = []
+        for text, members in sets.items():
+            others = own
+            for other in sets:
+                if other != text:
+                    others &= sets[other]
+            if text != gpu:
+                rows.append(
+                    (_with_value(text, self.job), members, others & ~members, self.relaxed(text, others & ~members))
+                )
+                continue
+            for bound in self.bounds:
+                without = self.meets(self.each_gpu([other for other in self.bounds if other is not bound]))
+                gain = others & without & ~members
+                rows.append(
+                    (_with_value(bound, self.job), self.meets(self.each_gpu([bound])), gain, self.relaxed(bound, gain))
+                )
+        others = (1 << self.slots.count) - 1
+        for members in sets.values():
+            others &= members
+        rows.append((OWN_TERMS, own, others & ~own, None))
+        clauses, left = [], (1 << self.slots.count) - 1
+        for text, members, gain, relaxed in rows:
+            left &= members
+            clauses.append(Clause(text, members.bit_count(), left.bit_count(), gain.bit_count(), relaxed))
+        gpus = self.matching_gpus(matching)
+        sites = Counter({site: (members & matching).bit_count() for site, members in self.by("glidein_site")})
+        return Match(self.slots.count, matching.bit_count(), gpus.total(), clauses, _ranked(sites), _ranked(gpus))
+
+    def each_gpu(self, bounds: list[str]) -> str:
+        """The clause that as many GPUs as asked for meet these bounds, each all of them."""
+        met = " && ".join(f"({bound})" for bound in bounds) or "true"
+        return f"countMatches({met}, TARGET.AvailableGPUs) >= RequestGPUs"
+
+    def meets(self, clause: str) -> int:
+        """The slots that meet a clause of the job's."""
+        expression = self.classad.ExprTree(clause)
+        asked = [name.removeprefix("TARGET.").split(".")[0] for name in self.job.externalRefs(expression)]
+        self.job["Requirements"] = expression
+        found = 0
+        for values, members in self.slots.groups(self.slots.closure(asked)):
+            # a.matches(b) evaluates b's Requirements
+            if self.slot(values).matches(self.job):
+                found |= members
+        return found
+
+    def accepts(self) -> int:
+        """The slots whose own Requirements this job meets; one that has none takes every job."""
+        found = 0
+        for values, members in self.slots.groups(self.slots.closure(["requirements"])):
+            if "requirements" not in values or self.job.matches(self.slot(values)):
+                found |= members
+        return found
+
+    def slot(self, values: dict[str, str]) -> Any:
+        """The ad of these attributes. Each distinct value is parsed once: 20,000 slots have few of them, but numbers."""
+        ad = self.classad.ClassAd()
+        for name, text in values.items():
+            if text.isdecimal():
+                ad[name] = int(text)
+                continue
+            value = self.parsed.get(text)
+            if value is None:
+                value = self.parsed[text] = self.classad.ExprTree(text)
+            ad[name] = value
+        return ad
+
+    def by(self, name: str) -> Iterator[tuple[str, int]]:
+        """Each value of a text attribute and its slots."""
+        for values, members in self.slots.groups([name] if name in self.slots.columns else []):
+            yield values.get(name, "unknown").strip('"'), members
+
+    @cached_property
+    def devices(self) -> list[tuple[list[Any], int]]:
+        """The GPUs of the slots, as ads, and which slots have them."""
+        name = "availablegpus"
+        if name not in self.slots.columns:
+            return []
+        listed = []
+        for values, members in self.slots.groups([name]):
+            ads = self.slot(values).eval(name) if name in values else []
+            listed.append(
+                ([ad for ad in ads if isinstance(ad, self.classad.ClassAd)] if isinstance(ads, list) else [], members)
+            )
+        return listed
+
+    def matching_gpus(self, matching: int) -> Counter[str]:
+        """The GPUs of the matching slots that meet the bounds, by model."""
+        counted: Counter[str] = Counter()
+        if not self.job.get("RequestGPUs"):
+            return counted
+        bound = self.classad.ExprTree("countMatches(MY.RequireGPUs, TARGET.AvailableGPUs) >= 1")
+        for ads, members in self.devices:
+            slots = (members & matching).bit_count()
+            for ad in ads if slots else ():
+                one = self.slot({"availablegpus": "{ " + " ".join(str(ad).split()) + " }"})
+                self.job["Requirements"] = bound
+                if not self.bounds or one.matches(self.job):
+                    counted[str(ad.get("DeviceName", "unknown"))] += slots
+        return counted
+
+    def relaxed(self, clause: str, lost: int) -> tuple[float, int] | None:
+        """For `ATTRIBUTE >= BOUND`: the value nearest to the bound among the slots that it alone loses, and how many
+        have at least that.
+        """
+        found = _BOUND.fullmatch(clause.strip())
+        if not found or not lost:
+            return None
+        name, more = found.group(1), found.group(2) in (">=", ">")
+        best = max if more else min
+        reached: Counter[float] = Counter()
+        if name.lower() in self.slots.columns:
+            for values, members in self.slots.groups([name.lower()]):
+                value = self.slot(values).eval(name) if values else None
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    reached[value] += (members & lost).bit_count()
         else:
-            texts.append((_with_value(clause, job), clause))
-    rows = []
-    for shown, clause in texts:
-        job["Requirements"] = classad2.ExprTree(clause)
-        # a.matches(b) evaluates b's Requirements
-        rows.append(Clause(shown, sum(bool(slot.matches(job)) for slot in slots)))
-    return rows, together
+            for ads, members in self.devices:
+                numbers = [ad[name] for ad in ads if isinstance(ad.get(name), (int, float))]
+                if numbers:
+                    reached[best(numbers)] += (members & lost).bit_count()
+        reached = +reached
+        if not reached:
+            return None
+        nearest = best(reached)
+        return float(nearest), reached[nearest]
+
+
+def _ranked(counted: Counter[str]) -> dict[str, int]:
+    return {name: number for name, number in sorted(counted.items(), key=lambda item: (-item[1], item[0])) if number}
 
 
 def _value(ad: Any, name: str) -> str:

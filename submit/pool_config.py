@@ -14,6 +14,10 @@ BASE_FILE = Path(__file__).parent / "data" / "pool" / "condor_config"
 INVENTORY = '#!/bin/sh\nexec cat "/pool/etc/gpus.d/$1"\n'
 
 
+# the attribute of a job that wants to land on the sites whose GPUs are not what they seem
+ASKS_FOR_BAD_SITES = "OsgdlBadSites"
+
+
 def _quoted(value: object) -> str:
     return '"' + str(value) + '"' if isinstance(value, str) else str(value)
 
@@ -37,8 +41,9 @@ def site_lines(site: Site, now: int) -> list[str]:
         "HAS_CVMFS_oasis_opensciencegrid_org": site.cvmfs,
         "Microarch": "x86_64-v3",
         "SHM_AVAILABLE": 8 << 20,
+        **site.fault,
     }
-    knobs = {
+    knobs: dict[str, object] = {
         "STARTD_NAME": site.startd.lower(),
         "EXECUTE": f"/pool/execute/{site.startd}",
         "STARTD_LOG": f"/pool/log/StartLog.{site.startd}",
@@ -46,6 +51,8 @@ def site_lines(site: Site, now: int) -> list[str]:
         "NUM_CPUS": site.cpus,
         "MEMORY": site.memory_gb * 1024,
     }
+    if site.fault:
+        knobs["START"] = f"$(START) && (TARGET.{ASKS_FOR_BAD_SITES} =?= True)"
     name = site.startd
     # the starter that looks for Singularity never sees the local name, only its environment
     bare = [] if site.singularity else [f'STARTD_{name}_ENVIRONMENT = "_CONDOR_SINGULARITY=/usr/bin/false"']
@@ -54,6 +61,7 @@ def site_lines(site: Site, now: int) -> list[str]:
         f"STARTD_{name}_ARGS = -f -local-name {name}",
         *bare,
         *(f"{name}.{knob} = {value}" for knob, value in knobs.items()),
+        *([f"{name}.STARTD_ATTRS = $(STARTD_ATTRS) {' '.join(site.fault)}"] if site.fault else []),
         *(f"{name}.{attribute} = {_quoted(value)}" for attribute, value in attributes.items()),
         "",
     ]

@@ -7,6 +7,7 @@ from collections import deque
 
 from submit import pool, sites
 from submit.errors import PoolError
+from submit.pool_config import ASKS_FOR_BAD_SITES
 
 
 def status(*, as_json: bool) -> tuple[bool, str]:
@@ -31,6 +32,7 @@ def status(*, as_json: bool) -> tuple[bool, str]:
         lines.append(
             f"{row['site']:<14}{gpu.name if gpu else 'none (CPU only)':<36}{free:>6}  "
             f"{figures[0]:>10}  {figures[1]:>5}  {figures[2]:>9}  {has or 'neither'}"
+            + (f"; bad on purpose, takes only jobs with +{ASKS_FOR_BAD_SITES} = True" if site.fault else "")
         )
     return True, "\n".join(lines)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SITES_FILE = Path(__file__).parent / "data" / "sites.toml"
@@ -25,7 +26,9 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One site of the pool: one startd with one partitionable slot."""
+    """One site of the pool: one startd with one partitionable slot. `fault`: what its ad says of a simulated GPU that is
+    not what it seems; such a site takes only jobs that ask for it.
+    """
 
     startd: str
     site: str
@@ -38,6 +41,7 @@ class Site:
     gpu: Gpu | None = None
     singularity: bool = True
     cvmfs: bool = True
+    fault: Mapping[str, str | int] = field(default_factory=dict)
 
     def gpu_inventory(self) -> str:
         """What `condor_gpu_discovery` would print on a host of this site (its -extra form, nested properties).

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from submit import eventlog, match, pool
 from submit.errors import NoMatch, PoolError
+from submit.slots import Slots
 
 # How long a job may stay idle before its request is looked at
 IDLE_SECONDS = 60
@@ -69,18 +70,17 @@ def _explain_idle(cluster: int) -> None:
     slots = pool.run(["condor_status", "-long", "-constraint", "PartitionableSlot"], cwd=Path("/")).stdout.strip()
     if not job or not slots:
         return
-    ads = slots.split("\n\n")
-    clauses, together = match.clauses(job.split("\n\n")[0], ads)
-    if together:
+    found = match.match(job.split("\n\n")[0], Slots.of_ads(slots.split("\n\n")))
+    if found.matching_slots:
         return  # a slot would take it: it is waiting for its turn
-    none = [clause.text for clause in clauses if clause.slots == 0]
-    fewest = min(clauses, key=lambda clause: clause.slots)
+    none = [clause.text for clause in found.clauses if clause.alone == 0]
+    fewest = min(found.clauses, key=lambda clause: clause.alone)
     why = (
         f"no slot meets `{'`, `'.join(none)}`"
         if none
-        else f"no slot meets all clauses; the rarest is `{fewest.text}` ({fewest.slots})"
+        else f"no slot meets all clauses; the rarest is `{fewest.text}` ({fewest.alone})"
     )
     raise NoMatch(
-        f"job {cluster}: idle for {IDLE_SECONDS} s, and of {len(ads)} sites {why}. "
+        f"job {cluster}: idle for {IDLE_SECONDS} s, and of {found.slots} sites {why}. "
         f"Relax that line of the submit file; what there is: osgdl pool status. Still queued: condor_rm {cluster}"
     )

@@ -150,6 +150,7 @@ def fit(session: Session, batches: Batches, steps: int, config: Config, began: f
     loss = math.nan
     with _terminated() as signalled:
         for images, classes in batches.between(first, steps):
+            devices.still_there()
             loss = session.train_on(images, classes)
             session.done.seconds += clock.lap()
             step = session.done.step

@@ -4,15 +4,15 @@ GPU.
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import sys
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 
-from submit.runtime import classad
+from submit.runtime import classad, gpu_ad
 from submit.runtime.exit_codes import BadMachine
-
-_DEVICE_NAME = re.compile(r'\bDeviceName\s*=\s*"([^"]*)"', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,28 @@ def here() -> Place:
 
 
 def assigned_gpus() -> list[str]:
-    """Identities of the GPUs given to this job, `GPU-<uuid>` or `MIG-<uuid>`: never indices, which count differently
-    inside a container.
+    """Identities of the GPUs given to this job, `GPU-<uuid>` or `MIG-<uuid>`."""
+    return gpu_ad.assigned()
+
+
+@lru_cache(maxsize=1)
+def _lost_after_s() -> float:
+    """Seconds after which a bad site of the local pool loses its simulated GPU; infinite everywhere else."""
+    machine = classad.machine_ad()
+    lost = machine.get("OsgdlSimulatedGPU") is True and machine.text("OsgdlSimulatedFault") == "lost"
+    return time.monotonic() + machine.number("OsgdlSimulatedLostAfter") if lost else math.inf
+
+
+def still_there() -> None:
+    """Called once a training step: loses the GPU of a bad site of the local pool, in the words of a real driver.
+
+    Does nothing anywhere else: a real GPU that is lost makes the framework raise.
+
+    Raises:
+        RuntimeError: the simulated GPU is lost. `exit_codes.run` knows the words, as it knows a framework's.
     """
-    named = re.split(r"[,\s]+", os.environ.get("_CONDOR_AssignedGPUs", ""))  # noqa: SIM112 - HTCondor's spelling
-    return [name for name in named if name and name.lower() != "undefined"]
+    if time.monotonic() > _lost_after_s():
+        raise RuntimeError("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus. (simulated)")
 
 
 def require_gpu(visible: int) -> str:
@@ -91,15 +108,6 @@ def require_gpu(visible: int) -> str:
 
 
 def _device_name(machine: classad.Ad, assigned: list[str]) -> str:
-    """The model: one attribute for all where a machine's GPUs are alike, else in a nested ad per GPU
-    (`GPUs_GPU_<id>`).
-    """
-    if machine.text("GPUs_DeviceName"):
-        return machine.text("GPUs_DeviceName")
-    wanted = ["GPUs_" + name.replace("-", "_") for name in assigned]
-    nested = [name for name in machine if name.lower().startswith("gpus_") and str(machine[name]).startswith("[")]
-    for name in [*(name for name in wanted if name in machine), *nested]:
-        match = _DEVICE_NAME.search(str(machine[name]))
-        if match:
-            return match.group(1)
-    return ""
+    """The model: one attribute for all where a machine's GPUs are alike, else in a nested ad per GPU."""
+    alike = machine.text("GPUs_DeviceName")
+    return alike or str(gpu_ad.properties(machine, assigned[0] if assigned else "").get("DeviceName", ""))

@@ -21,7 +21,7 @@ import sys
 import traceback
 from typing import Callable, Optional
 
-from submit.runtime import chirp, classad
+from submit.runtime import chirp, classad, failures, gpu_ad
 
 DONE = 0
 CHECKPOINTED = 85
@@ -33,6 +33,14 @@ INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
 REASON = "ChirpOsgdlReason"
 AVOID = "ChirpOsgdlAvoid"
 AVOIDED_MACHINES = 3  # more would leave a job of a small pool idle for ever, in silence
+AVOID_SITES = "ChirpOsgdlAvoidSites"
+AVOIDED_SITES = 2  # the same holds
+SITE_MACHINES = 2  # of one site must return 75 before the whole site is avoided: then it is no single broken machine
+# every machine that returned 75, with its site: `machine@site,...`, the last ones
+RETURNED = "ChirpOsgdlReturned75"
+REMEMBERED = 6  # a job is held after so many
+
+LONGEST_HELD = 160  # characters of a framework's message in a reason: what mends it must still fit
 
 # A full or dying disk, a full quota: properties of the machine, not of the data
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -95,9 +103,25 @@ def run(main: Callable[[], Optional[int]], debug: bool = False) -> int:
         if fault.errno in _DISK_FAULTS:
             where = f"{fault.filename or 'disk'}: {fault.strerror}"
             return _leave(fault, f"{where}; this machine's disk cannot be written; the job is tried elsewhere", debug)
-        return _report(fault, f"{type(fault).__name__}: {fault}", BUG, True)
+        return _known(fault)
     except Exception as fault:
-        return _report(fault, f"{type(fault).__name__}: {fault}", BUG, True)
+        return _known(fault)
+
+
+def _known(fault: Exception) -> int:
+    """What a framework raises is a BUG, unless the failure table knows its words: a GPU lost in the middle of the work
+    is the machine's fault, a library missing in the image is the request's.
+    """
+    reason = f"{type(fault).__name__}: {fault}"
+    found = failures.matches(reason, gpu_ad.facts(classad.machine_ad(), gpu_ad.assigned()))
+    if not found or found[0].failure.verdict == failures.WARNING:
+        return _report(fault, reason, BUG, True)
+    known = found[0].failure
+    traceback.print_exception(type(fault), fault, fault.__traceback__)
+    line = f"{known.where}: {' '.join(found[0].text.split())[:LONGEST_HELD]}; {known.diagnosis}; {known.fix}"
+    if known.verdict == failures.MACHINE:
+        return _leave(fault, line, debug=False)
+    return _report(fault, line, BAD_INPUT, False)
 
 
 def _report(fault: BaseException, reason: str, code: int, show_traceback: bool) -> int:
@@ -109,10 +133,23 @@ def _report(fault: BaseException, reason: str, code: int, show_traceback: bool) 
 
 
 def _leave(fault: BaseException, reason: str, debug: bool) -> int:
-    """Adds this machine to the job's list of machines to avoid: only the job knows which machine returned 75."""
-    machine = classad.machine_ad().text("Machine")
+    """Adds this machine to those that the job avoids, and its site once two of its machines returned 75: only the job
+    knows which machine did.
+    """
+    machine, site = classad.machine_ad().text("Machine"), classad.machine_ad().text("GLIDEIN_Site")
     if machine:
-        earlier = [name.strip() for name in classad.job_ad().text(AVOID).split(",")]
-        others = [name for name in earlier if name and name.lower() != machine.lower()]
-        chirp.publish(AVOID, ",".join([*others, machine][-AVOIDED_MACHINES:]))
+        chirp.publish(AVOID, ",".join(_added(AVOID, machine)[-AVOIDED_MACHINES:]))
+    if machine and site:
+        returned = _added(RETURNED, f"{machine}@{site.replace(',', ' ')}")[-REMEMBERED:]
+        chirp.publish(RETURNED, ",".join(returned))
+        sites = [name.partition("@")[2] for name in returned]
+        bad = [name for name in dict.fromkeys(reversed(sites)) if name and sites.count(name) >= SITE_MACHINES]
+        if bad:
+            chirp.publish(AVOID_SITES, ",".join(bad[:AVOIDED_SITES]))
     return _report(fault, f"{reason} [on {machine}]" if machine else reason, BAD_MACHINE, debug)
+
+
+def _added(attribute: str, name: str) -> list[str]:
+    """A list in the job's ad with `name` as its last member, and no second time."""
+    earlier = [member.strip() for member in classad.job_ad().text(attribute).split(",")]
+    return [*(member for member in earlier if member and member.lower() != name.lower()), name]

@@ -155,7 +155,7 @@ def test_a_request_no_site_meets_is_explained(condor: Condor, tmp_path: Path, mo
     project = render(tmp_path, gpu_memory="200GB")
     (project / "data").mkdir()
     cluster = watch.submit(project / "train.sub")
-    with pytest.raises(NoMatch, match=r"of 10 sites no slot meets `gpus_minimum_memory: GlobalMemoryMb >= 204800`"):
+    with pytest.raises(NoMatch, match=r"of 13 sites no slot meets `gpus_minimum_memory: GlobalMemoryMb >= 204800`"):
         watch.follow(project / "logs" / f"{cluster}.log", cluster, lambda history, progress: None)
     condor.run(["condor_rm", str(cluster)], cwd=project)
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
-from submit.runtime import devices
+from submit.runtime import devices, exit_codes
 from submit.runtime.exit_codes import BadMachine
 
 H100 = 'GPUs_GPU_aaaa0 = [ Capability = 9.0; DeviceName = "NVIDIA H100 80GB HBM3"; id = "GPU-aaaa0" ]\n'
@@ -52,3 +53,18 @@ def test_only_a_simulated_gpu_may_be_a_cpu(job: Any, monkeypatch: Any, capsys: A
     job.ads(machine=SLOT + H100 + 'OsgdlSimulatedGPU = "yes"\n', job="RequestGPUs = 1\n")
     with pytest.raises(BadMachine):
         devices.require_gpu(0)
+
+
+def test_a_simulated_gpu_is_lost_in_the_middle(job: Any, monkeypatch: Any) -> None:
+    bad = 'OsgdlSimulatedGPU = True\nOsgdlSimulatedFault = "lost"\nOsgdlSimulatedLostAfter = 0.05\n'
+    job.ads(machine=SLOT + bad)
+    devices._lost_after_s.cache_clear()
+    devices.still_there()
+    time.sleep(0.1)
+    assert exit_codes.run(devices.still_there) == exit_codes.BAD_MACHINE  # type: ignore[arg-type]
+    for machine in (bad.replace("True", '"True"'), bad.replace("lost", "wrong-answer"), ""):
+        job.ads(machine=SLOT + machine)
+        devices._lost_after_s.cache_clear()
+        time.sleep(0.06)
+        devices.still_there()
+    devices._lost_after_s.cache_clear()

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import errno
+import re
+from pathlib import Path
 from typing import Any
 
+import classad2
+import htcondor2  # noqa: F401 - before classad2 is used
 import pytest
 
 from submit.runtime import exit_codes
 from submit.runtime.exit_codes import BadInput, BadMachine, Checkpointed
+
+ROOT = Path(__file__).parents[2]
 
 
 def raising(fault: BaseException) -> Any:
@@ -85,3 +91,76 @@ def test_a_failure_in_words_counts_as_a_bug_without_a_traceback(starter: Any, ca
     assert exit_codes.run(raising(exit_codes.Fault("loss", "nan", "a number", "lower train.learning_rate"))) == 1
     assert capsys.readouterr().err == "loss: nan; a number; lower train.learning_rate\n"
     assert starter.attributes["ChirpOsgdlReason"] == '"loss: nan; a number; lower train.learning_rate"'
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "reason"),
+    [
+        (
+            RuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered"),
+            75,
+            "GPU memory: ",
+        ),
+        (RuntimeError("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus."), 75, "GPU: RuntimeError: NVRM"),
+        (OSError("libcuda.so.1: cannot open shared object file"), 75, "libcuda.so.1: OSError: "),
+        (ImportError("libcudnn.so.9: cannot open shared object file"), 65, "GPU: ImportError: libcudnn.so.9"),
+        (ValueError("CUDA_ERROR_INVALID_HANDLE"), 1, "ValueError: CUDA_ERROR_INVALID_HANDLE"),
+    ],
+)
+def test_what_a_framework_raises_is_looked_up(
+    starter: Any, job: Any, capsys: Any, fault: Exception, code: int, reason: str
+) -> None:
+    job.ads(machine='Machine = "d.example"\nGPUs_Capability = 9.0\n')
+    assert exit_codes.run(raising(fault)) == code
+    assert starter.attributes["ChirpOsgdlReason"].startswith(f'"{reason}')
+    assert ("ChirpOsgdlAvoid" in starter.attributes) == (code == 75)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_gpu_decides_where_a_row_has_a_condition(starter: Any, job: Any) -> None:
+    job.ads(machine='Machine = "d.example"\nGPUs_GPU_1 = [ Capability = 12.0; id = "GPU-1" ]\n')
+    assert exit_codes.run(raising(ValueError("CUDA_ERROR_INVALID_HANDLE"))) == 65
+    assert "gpus_maximum_capability" in starter.attributes["ChirpOsgdlReason"]
+
+
+def test_a_site_is_avoided_when_two_of_its_machines_were_bad(starter: Any, job: Any) -> None:
+    """Each try reads what the tries before it left in the job's ad, as in the queue."""
+    tried = [
+        ("a1", "San Diego", None),
+        ("b1", "Nebraska", None),
+        ("a1", "San Diego", None),  # the same machine twice is one machine
+        ("a2", "San Diego", "San Diego"),
+        ("b2", "Nebraska", "Nebraska,San Diego"),
+        ("c1", "Utah", "Nebraska,San Diego"),
+        ("c2", "Utah", "Utah,Nebraska"),  # two at most
+        ("d1", "", "Utah,Nebraska"),
+    ]
+    for machine, site, sites in tried:
+        ad = "".join(f"{name} = {value}\n" for name, value in starter.attributes.items())
+        job.ads(machine=f'Machine = "{machine}"\nGLIDEIN_Site = "{site}"\n', job=ad)
+        assert exit_codes.run(raising(BadMachine("a", "b", "c", "d"))) == 75
+        assert starter.attributes.get("ChirpOsgdlAvoidSites") == (sites and f'"{sites}"')
+    assert starter.attributes["ChirpOsgdlAvoid"] == '"c1,c2,d1"'
+    assert starter.attributes["ChirpOsgdlReturned75"].count("@") == 6
+
+
+def test_the_submit_files_line_keeps_off_such_a_site() -> None:
+    """The line of exit_codes.sub, evaluated by HTCondor."""
+    text = (ROOT / "templates/unet-segmentation/templates/exit_codes.sub").read_text()
+    clause = re.search(r"!stringListIMember\(TARGET\.GLIDEIN_Site.*\)", text)
+    assert clause
+    job = classad2.ClassAd()
+    job["Requirements"] = classad2.ExprTree(clause[0])
+    for avoided, site, runs in [
+        (None, "Utah", True),
+        ("Utah,San Diego", "San Diego", False),
+        ("Utah,San Diego", "Diego", True),
+        ("Utah", None, True),
+        ("Utah", "utah", False),
+    ]:
+        slot = classad2.ClassAd()
+        if site:
+            slot["GLIDEIN_Site"] = site
+        if avoided:
+            job["ChirpOsgdlAvoidSites"] = avoided
+        assert slot.matches(job) is runs, (avoided, site)

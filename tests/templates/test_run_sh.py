@@ -22,9 +22,11 @@ sys.exit(int(sys.argv[sys.argv.index("--data") + 1].split("-")[-1]))
 """
 
 
-def run(folder: Path, *arguments: str, script: str = "./run.sh") -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *arguments: str, script: str = "./run.sh", environment: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    command = ["env", "-i", f"PATH={path}", script, *arguments]
+    command = ["env", "-i", f"PATH={path}", *environment, script, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -55,6 +57,34 @@ def test_how_the_trainer_is_called(stub: Path) -> None:
     assert called["trainer"].startswith(str(stub / "job"))
     called = json.loads(run(stub, "predict", "data-0", "results/1.0", "model.keras").stdout)
     assert called["arguments"] == ["predict", "--data", "data-0", "--out", "results/1.0", "--model", "model.keras"]
+
+
+@pytest.mark.parametrize(
+    ("ad", "code", "says"),
+    [
+        ("RequestGPUs = 1\n", 75, "CUDA_VISIBLE_DEVICES: '10000'"),
+        ('OsgdlMinGlibc = "99.0"\n', 65, "99.0 (OsgdlMinGlibc)"),
+    ],
+)
+@pytest.mark.parametrize("task", ["train", "predict"])
+def test_a_machine_that_fails_the_preflight_never_sees_the_trainer(
+    stub: Path, task: str, ad: str, code: int, says: str
+) -> None:
+    (stub / "dev").mkdir()
+    (stub / "dev" / "nvidia0").touch()
+    (stub / ".job.ad").write_text(ad)
+    environment = (f"_CONDOR_JOB_AD={stub}/.job.ad", f"OSGDL_DEV={stub}/dev", "CUDA_VISIBLE_DEVICES=10000")
+    done = run(stub, task, "data-0", "results/1.0", "model.keras", environment=environment)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1
+    report = json.loads((stub / "results/1.0/preflight.json").read_text())
+    assert report["code"] == code and done.stderr.startswith(report["sentence"])
+
+
+def test_a_fine_machine_is_said_to_be(stub: Path) -> None:
+    done = run(stub, "train", "data-0", "results/1.0")
+    assert done.stderr.startswith("preflight  fine: no GPU asked for")
+    assert json.loads((stub / "results/1.0/preflight.json").read_text())["verdict"] == "fine"
 
 
 def test_it_runs_under_any_name_and_from_any_path(stub: Path, tmp_path: Path) -> None:

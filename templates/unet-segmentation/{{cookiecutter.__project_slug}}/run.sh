@@ -1,8 +1,8 @@
 #!/bin/bash
 # What the job runs: run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL.
 #
-# Its exit code is the trainer's, untouched, and train.sub acts on it: 0 done, 85 checkpoint saved, 75 this machine cannot do it,
-# 65 the data or the configuration is wrong, anything else a bug.
+# First the machine is tested (preflight), then the trainer runs. The exit code is theirs, untouched, and train.sub acts on it:
+# 0 done, 85 checkpoint saved, 75 this machine cannot do it, 65 the data or the configuration is wrong, anything else a bug.
 set -euo pipefail
 
 # HTCondor starts the script in the job's working directory, under whatever path that has on the machine
@@ -19,6 +19,9 @@ refuse() {
     exit 65
 }
 
+# Disk, driver and GPU against the request, and a computation whose answer is known, before the first byte of data
+preflight() { python3 -m submit.runtime.preflight --json "$result/preflight.json"; }
+
 task=${1-} data=${2-} result=${3-} model=${4-}
 [[ $data ]] || refuse "data='': no name; want a folder or an archive. Leave out the slash at the end of data."
 [[ $result ]] || refuse "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL."
@@ -28,10 +31,12 @@ case $task in
     train)
         # a listed folder that does not exist when the job leaves would put it on hold
         mkdir -p checkpoint
+        preflight
         exec python3 -m unet_segmentation train --data "$data" --out "$result" --config config.toml
         ;;
     predict)
         [[ $model ]] || refuse "model='': no file; want the model.keras of a training. Run condor_submit predict.sub model=FILE."
+        preflight
         exec python3 -m unet_segmentation predict --data "$data" --out "$result" --model "$model"
         ;;
     *)

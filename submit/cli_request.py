@@ -1,0 +1,46 @@
+"""The commands about a request, before it is queued: match; registered by submit.cli."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+
+
+def match(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE.sub]...", help="Submit files.")] = None,
+    slots: Annotated[
+        Path | None, typer.Option("--slots", help="A snapshot, or what condor_status -long printed.")
+    ] = None,
+    snapshot: Annotated[Path | None, typer.Option("--snapshot", help="Save the pool's slots to this file.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="The local pool, though HTCondor is installed here.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How many slots and GPUs of a pool would take a job, clause by clause, and what each clause costs.
+
+    Without --slots: the pool of this access point, or the local pool where there is none. Exit code 1 when no slot
+    would.
+
+    Examples: osgdl match train.sub; osgdl match --snapshot ospool.json.gz; osgdl match train.sub --slots ospool.json.gz
+    """
+    from submit import preview, preview_table
+
+    if snapshot:
+        table = preview.live(local)
+        table.write(snapshot)
+        typer.echo(f"{snapshot}: {table.count} slots", err=True)
+    if not files and not snapshot:
+        raise typer.BadParameter("name a submit file, or --snapshot FILE")
+    shown = [preview.preview(file, slots or snapshot, local) for file in files or []]
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in shown] if len(shown) != 1 else shown[0].as_json(), indent=1))
+    else:
+        for one in shown:
+            typer.echo(preview_table.text(one))
+            for warning in one.warnings:
+                typer.echo(f"warning: {warning}", err=True)
+    raise typer.Exit(int(any(not one.found.matching_slots for one in shown)))

@@ -1,0 +1,1 @@
+"""Workflows: DAGMan files and the submit files of their nodes."""
