@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from submit import pool
-from submit.errors import ImageError
+from submit.errors import ImageError, ToolMissing
 
 # An access point is shared: builds go through the home folder, never /tmp (OSPool guide, containers-singularity)
 _OWN_TMP = Path("tmp")
@@ -61,3 +61,26 @@ def build(
         raise ImageError(
             f"{definition}: apptainer build ended with exit code {done.returncode}: {tail}; whole output: {log}"
         )
+
+
+def output(words: list[str], folder: Path) -> str:
+    """What `apptainer WORDS` prints, run in `folder` by this machine's Apptainer, else by the local pool's.
+
+    Raises:
+        ImageError: it failed; with its last line.
+        ToolMissing: neither is there.
+    """
+    if version():
+        done = subprocess.run(
+            ["apptainer", *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    elif pool.init_pid():
+        done = pool.run(["apptainer", *words], cwd=folder.resolve())
+    else:
+        raise ToolMissing(
+            "apptainer: not here, and the local pool is down; want one of them. Start it: `osgdl pool up`."
+        )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ImageError(f"apptainer {' '.join(words)}: exit code {done.returncode}: {said}")
+    return done.stdout

@@ -54,6 +54,14 @@ def check(files: Iterable[Path]) -> list[Finding]:
     return found
 
 
+def files_here(folder: Path) -> list[Path]:
+    """The submit files and workflows of a folder. Raises KitError where there is none."""
+    found = sorted([*folder.glob("*.sub"), *folder.glob(f"*{WORKFLOW_SUFFIX}")])
+    if not found:
+        raise KitError(f"{folder.resolve()}: no *.sub and no *.dag here; want one. Name it: osgdl check FILE.sub")
+    return found
+
+
 def fix(files: Iterable[Path]) -> list[Mended]:
     """Makes the certain mends of each submit file, in place; what it did."""
     mended = []

@@ -1,4 +1,4 @@
-"""The commands about a request, before it is queued: match; registered by submit.cli."""
+"""The commands about a request, before it is queued: gpus, check, migrate, match; registered by submit.cli."""
 
 from __future__ import annotations
 
@@ -9,6 +9,32 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+
+
+def check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE.sub|FILE.dag]...", help="None: all here.")
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Make the mends that are certain, in the files.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What in submit files and workflows would fail on the OSPool, why, and what mends it.
+
+    Exit code 1 when there is an error, 0 for warnings alone. A comment `# osgdl: ignore OSG101` above a line silences a
+    rule there. Every rule: docs/rules.md.
+
+    Examples: osgdl check; osgdl check train.sub --fix; osgdl check workflow.dag --json
+    """
+    from submit import check as linter
+    from submit import check_table
+
+    chosen = files or linter.files_here(Path())
+    if fix:
+        for mended in linter.fix(chosen):
+            typer.echo(f"{mended.path}: mended {', '.join(mended.rules)}", err=True)
+    found = linter.check(chosen)
+    typer.echo(check_table.as_json(found) if as_json else check_table.text(found, len(chosen)))
+    raise typer.Exit(linter.exit_code(found))
 
 
 def match(

@@ -89,7 +89,10 @@ def explain(text: str, facts: Mapping[str, float] | None = None) -> Explanation:
 def _own_lines(text: str) -> list[Match]:
     """Lines that the preflight or `exit_codes` wrote: `<where>: ...; <fix>`, with the row's own words."""
     found = []
+    first_words = tuple({row.where + ": " for row in failures.table()})
     for number, line in enumerate(text.split("\n"), start=1):
+        if not line.lstrip().startswith(first_words):
+            continue
         body = line.strip().partition(" [on ")[0]
         rows = [row for row in failures.table() if body.startswith(row.where + ": ") and body.endswith(row.fix)]
         exact = [row for row in rows if row.wanted in body or row.diagnosis in body]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from submit import compatibility
+from submit.compatibility import Bounds
 from submit.images import OfferedImage
 from submit.units import mebibytes, size
 
@@ -37,6 +39,13 @@ class GpuRequest:
     request_disk: str
 
 
+def bounds(image: OfferedImage) -> Bounds:
+    """What an offered image needs: its framework's bounds with the cuDNN that its recipe pins."""
+    framework, version = image.framework.rsplit("-", 1)
+    pinned = dict(package.split("==") for package in image.cuda_packages)
+    return compatibility.of_framework(framework, version, cudnn=pinned["nvidia-cudnn-cu12"])
+
+
 def request(image: OfferedImage, gpus: int, gpu_memory: str, image_on_disk: bool) -> GpuRequest:
     """The request for `gpus` GPUs of at least `gpu_memory` each that `image` runs on.
 
@@ -47,11 +56,12 @@ def request(image: OfferedImage, gpus: int, gpu_memory: str, image_on_disk: bool
         ValueError: `gpu_memory` is not a size (submit.units).
     """
     memory = MEMORY_PER_GPU * gpus
+    needs = bounds(image)
     return GpuRequest(
         request_gpus=gpus,
-        gpus_minimum_capability=image.gpus_minimum_capability,
-        gpus_maximum_capability=image.gpus_maximum_capability,
-        gpus_minimum_runtime=image.gpus_minimum_runtime,
+        gpus_minimum_capability=needs.gpus_minimum_capability,
+        gpus_maximum_capability=needs.gpus_maximum_capability,
+        gpus_minimum_runtime=needs.gpus_minimum_runtime,
         gpus_minimum_memory=size(mebibytes(gpu_memory)),
         request_cpus=CPUS_PER_GPU * gpus,
         request_memory=size(memory),

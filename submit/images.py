@@ -69,9 +69,6 @@ class OfferedImage:
     packages: tuple[str, ...]
     cuda_note: str
     cuda_packages: tuple[str, ...]
-    gpus_minimum_capability: str
-    gpus_maximum_capability: str
-    gpus_minimum_runtime: str
     sources: tuple[str, ...]
 
     @property

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from submit import gpus, images
 from submit.answers import check, login, slug, submit_string
+from submit.compatibility import Bounds
 from submit.errors import AnswerError, KitError, wrong
 from submit.images import ImageLines, OfferedImage, offered
 from submit.runtime.files import write_json
@@ -25,6 +26,7 @@ __all__ = [
     "after",
     "answers",
     "before",
+    "bounds",
     "checked_slug",
     "gpu_request",
     "image",
@@ -68,6 +70,11 @@ def image(cookiecutter: Mapping[str, str]) -> OfferedImage:
 def image_lines(cookiecutter: Mapping[str, str]) -> ImageLines:
     """The submit command for the image that was named, and its guard."""
     return images.lines(images.parse(cookiecutter["image"]), cookiecutter["image_syntax"])
+
+
+def bounds(cookiecutter: Mapping[str, str]) -> Bounds:
+    """What the image's software needs of a GPU."""
+    return gpus.bounds(image(cookiecutter))
 
 
 def gpu_request(cookiecutter: Mapping[str, str]) -> gpus.GpuRequest:

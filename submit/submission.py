@@ -21,6 +21,7 @@ LONGEST_SCRIPT = 1_000_000  # bytes
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _INCLUDE = re.compile(r"\s*@?\s*include\b", re.IGNORECASE)
 _INCLUDE_FILE = re.compile(r"include\s*:\s*([\w./-]+)", re.IGNORECASE)
+_QUEUE_VARIABLES = re.compile(r"\s*queue\b\s*(?:\$\([^)]*\)|\d+)?\s*(.*?)\s*\b(?:in|from|matching)\b", re.IGNORECASE)
 _NEW_SYNTAX = re.compile(r"(\w+)=((?:'[^']*'|[^\s'])*)")
 
 
@@ -204,6 +205,12 @@ class Submission:
             return images.parse(self.image_reference)
         except ImageError:
             return None
+
+    @cached_property
+    def queue_variables(self) -> set[str]:
+        """The names that the first `queue` sets, lower case."""
+        match = _QUEUE_VARIABLES.match(self.lines[self.queue_line - 1])
+        return set(re.findall(r"\w+", match.group(1).lower())) | {"item"} if match else {"item"}
 
     @cached_property
     def environment(self) -> dict[str, str]:

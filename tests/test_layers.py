@@ -12,13 +12,15 @@ REPO = Path(__file__).resolve().parent.parent
 
 # docs/design.md, Layout
 LAYERS = [
-    {"errors", "units", "bars", "sites"},
-    {"images", "definition", "description", "namespace", "eventlog", "match", "pool_config", "data_json"},
-    {"gpus", "pool_root", "image_push"},
-    {"answers", "pool"},
-    {"rendering", "apptainer", "watch", "pool_table"},
-    {"project", "image_build", "doctor"},
-    {"demo", "doctor_table"},
+    {"errors", "units", "bars", "sites", "findings"},
+    {"images", "definition", "description", "namespace", "eventlog", "slots", "pool_config", "data_json", "compatibility"}
+    | {"workflow", "explain", "rules_page"},
+    {"gpus", "pool_root", "image_push", "match", "submission", "image_bounds"},
+    {"answers", "pool", "rules"},
+    {"rendering", "apptainer", "watch", "pool_table", "check", "migrate"},
+    {"project", "image_build", "doctor", "image_contents", "preview", "check_table"},
+    {"demo", "doctor_table", "gpus_table", "preview_table"},
+    {"cli_request"},
     {"cli"},
     {"__main__"},
 ]

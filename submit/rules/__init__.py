@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-FAMILIES = ("syntax", "gpu", "container", "files", "checkpoint", "policy", "protection", "workflow")
+FAMILIES = ("syntax", "gpu", "container", "files", "scripts", "checkpoint", "policy", "protection", "workflow")
 
 
 def load() -> None:

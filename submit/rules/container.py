@@ -9,7 +9,7 @@ from submit import images
 from submit.findings import Edit, Hit, looks_for
 from submit.images import CONTAINER_IMAGE, LARGEST_SIF_BESIDE, SINGULARITY_IMAGE
 from submit.match import split
-from submit.rules.gpu import names
+from submit.rules.gpu import known, names
 from submit.submission import Submission
 
 # what is wrong with images that are still written in tutorials; the reference as a pattern
@@ -20,8 +20,6 @@ GONE = {
     ),
     r".*\brynge/osg-tensorflow-gpu\b.*": "an image that is no longer kept up",
 }
-# the official TensorFlow images hold cuDNN 8 from here on, and TensorFlow wants 9
-_BLIND = re.compile(r"(?:docker://|.*/)tensorflow/tensorflow:2\.(?:1[89]|2\d)\S*-gpu\S*")
 _REJECTED = re.compile(r"(instance|library|shub)://")
 _STRIPPED = re.compile(r"(?:APPTAINER|SINGULARITY)_(?!DOCKER_(?:USERNAME|PASSWORD)$)\w+")
 _NOT_A_GUARD = {"True"}
@@ -43,6 +41,8 @@ def guarded(job: Submission) -> tuple[Edit, ...]:
     command = job.command("requirements")
     if not command:
         return job.addition("requirements", clauses)
+    if re.search(r"\s#|OSGVO_OS_|[“”]", command.value):
+        return ()  # another mend of this line comes first
     plain = "||" not in command.value and "?" not in command.value.replace("=?=", "")
     return job.edit(command, f"{command.value if plain else f'({command.value})'} && {clauses}")
 
@@ -164,8 +164,13 @@ def rejected(job: Submission) -> Iterator[Hit]:
 
 @looks_for("OSG314", Submission)
 def blind(job: Submission) -> Iterator[Hit]:
-    if job.asks_gpu and job.image_command and _BLIND.fullmatch(job.image_reference):
-        yield Hit(job.image_command.first, f"{job.image_reference} holds the wrong cuDNN: its TensorFlow sees no GPU")
+    image = known(job.image_reference) if job.asks_gpu and job.image_command else None
+    if image and not image.usable and job.image_command:
+        yield Hit(
+            job.image_command.first,
+            f"{job.image_reference} sees no GPU",
+            f"{image.warnings[0][:1].upper()}{image.warnings[0][1:]}." if image.warnings else "",
+        )
 
 
 @looks_for("OSG315", Submission)

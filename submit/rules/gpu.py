@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
-from typing import Any
 
-from submit import images
+from submit import image_bounds
+from submit.compatibility import Bounds
 from submit.description import Command
+from submit.errors import KitError
 from submit.findings import Hit, looks_for
 from submit.submission import Submission
 from submit.units import mebibytes
@@ -35,6 +35,9 @@ _LEGACY = re.compile(
     r"\bCUDA(?:Capability|DriverVersion|GlobalMemoryMb|DeviceName|RuntimeVersion|MaxSupportedVersion)\b"
 )
 _SLOT = re.compile(r"\bGPUs_(?:Capability|GlobalMemoryMb|DriverVersion|MaxSupportedVersion)\s*[<>=]")
+_OWN = re.compile(r"(?<![\w.])(?:TARGET\.)?(Capability|GlobalMemoryMb|MaxSupportedVersion|DriverVersion|DeviceName)\b")
+# above what any card has (2026: 288 GB, capability 12.1)
+MOST_MEMORY, MOST_CAPABILITY = 300 * 1024, 20.0
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
@@ -60,21 +63,18 @@ def expressions(job: Submission, *wanted: str) -> Iterator[tuple[Command, str]]:
 
 
 @cache
-def _bounds(reference: str) -> Any:
-    """What is known of an image (submit.compatibility.Bounds, or an images.OfferedImage); None where nothing is."""
-    for image in images.offered().values():
-        if image.cvmfs_path == reference:
-            return image
+def known(reference: str) -> Bounds | None:
+    """What the kit's data says of an image; None where it says nothing."""
     try:
-        return import_module("submit.compatibility").bounds(reference)
-    except Exception:
+        return image_bounds.bounds(reference)
+    except (KitError, ValueError, KeyError):
         return None
 
 
-def bounds(job: Submission) -> Any:
+def bounds(job: Submission) -> Bounds | None:
     """What the job's image needs of a GPU; None without a GPU, or where nothing is known of the image."""
-    found = _bounds(job.image_reference) if job.asks_gpu and job.image_reference else None
-    return found if getattr(found, "usable", True) else None
+    found = known(job.image_reference) if job.asks_gpu and job.image_reference else None
+    return found if found and found.usable else None
 
 
 @looks_for("OSG201", Submission)
@@ -198,7 +198,7 @@ def no_floor(job: Submission) -> Iterator[Hit]:
 
 @looks_for("OSG210", Submission)
 def strict_bound(job: Submission) -> Iterator[Hit]:
-    for command, value in expressions(job, "require_gpus", "requirements"):
+    for command, value in expressions(job, "require_gpus"):
         found = re.search(r"\bCapability\s*>\s*(\d+\.\d|\d+)\b(?!\.)", value)
         if found:
             yield Hit(
@@ -256,4 +256,35 @@ def no_ceiling(job: Submission) -> Iterator[Hit]:
             f"the image has no code for GPUs newer than capability {getattr(needed, name)}, and the job may get one",
             f"Write `{name} = {getattr(needed, name)}`.",
             job.edit(command, getattr(needed, name)) if command else job.addition(name, getattr(needed, name)),
+        )
+
+
+@looks_for("OSG215", Submission)
+def own_property(job: Submission) -> Iterator[Hit]:
+    found = _OWN.search(re.sub(r'"[^"]*"', "", job.value("requirements")))
+    if found and job.asks_gpu:
+        yield Hit(job.line("requirements"), f"requirements: {found.group(1)} is a GPU's property, which no slot has")
+
+
+@looks_for("OSG216", Submission)
+def slot_property(job: Submission) -> Iterator[Hit]:
+    command = job.command("require_gpus")
+    found = re.search(r"\bGPUs_(\w+)", job.value("require_gpus"))
+    if command and found:
+        edits = job.edit(command, command.value.replace("GPUs_", "")) if found.group() in command.value else ()
+        yield Hit(command.first, f"require_gpus: {found.group()} is a slot's attribute, which no GPU has", edits=edits)
+
+
+@looks_for("OSG217", Submission)
+def no_such_gpu(job: Submission) -> Iterator[Hit]:
+    for command, value in expressions(job, "gpus_minimum_capability", "gpus_maximum_capability"):
+        asked = number(value)
+        if asked is not None and asked >= MOST_CAPABILITY:
+            meant = f"{asked / 10:.1f}" if 30 <= asked < 130 and asked.is_integer() else ""
+            fix = f"Write `{command.name} = {meant}`." if meant else ""
+            edits = job.edit(command, meant) if meant else ()
+            yield Hit(command.first, f"{command.name} = {value}: capabilities are numbers such as 8.6", fix, edits)
+    if _size(job.value("gpus_minimum_memory")) > MOST_MEMORY:
+        yield Hit(
+            job.line("gpus_minimum_memory"), f"gpus_minimum_memory = {job.value('gpus_minimum_memory')}: no GPU has it"
         )

@@ -175,3 +175,10 @@ def elsewhere(job: Submission) -> Iterator[Hit]:
     found = _OF_CHTC.search(job.value("requirements"))
     if found:
         yield Hit(job.line("requirements"), f"requirements: only machines of CHTC have {found.group()}")
+
+
+@looks_for("OSG621", Submission)
+def no_category(job: Submission) -> Iterator[Hit]:
+    if job.commands and job.lacks("+JobDurationCategory"):
+        edits = job.addition("+JobDurationCategory", '"Medium"')
+        yield Hit(job.queue_line, "no +JobDurationCategory", edits=edits)

@@ -41,7 +41,8 @@ def unquoted_text(job: Submission) -> Iterator[Hit]:
             continue
         try:
             ExprTree(value)
-            wrong = name[3:] in TEXT_ATTRIBUTES and re.fullmatch(r"[A-Za-z][\w-]*", value) is not None
+            bare = re.fullmatch(r"[A-Za-z][\w-]*|'[^']*'", value)  # single quotes enclose the name of an attribute
+            wrong = name[3:] in TEXT_ATTRIBUTES and bare is not None
         except Exception:
             wrong = bool(value) and value.count('"') < 2
         if wrong and value.lower() != "undefined":

@@ -20,10 +20,14 @@ COMMANDS = Path(__file__).parent.parent / "data" / "commands.toml"
 MEMORY = ("request_memory", "gpus_minimum_memory", "retry_request_memory")
 # a bare number below this is no size that any job has: MiB for memory, KiB for disk
 SMALLEST = {"request_memory": 64, "gpus_minimum_memory": 200, "retry_request_memory": 64, "request_disk": 1000}
+EXPRESSIONS = (
+    *("requirements", "rank", "require_gpus", "retry_until", "on_exit_hold", "on_exit_remove", "on_exit_hold_reason"),
+    *("periodic_hold", "periodic_release", "periodic_remove", "periodic_vacate", "request_cpus", "request_gpus"),
+    *("gpus_minimum_capability", "gpus_maximum_capability"),
+)
 _COMMENT = re.compile(r"\s#")
 _MACRO = re.compile(r"(?<!\$)\$(?:F\w*)?\(\s*([A-Za-z_]\w*)\s*\)", re.ASCII)
 _USED = re.compile(r"\$\w*\(\s*(\w+)|\bdefined\s+(\w+)", re.ASCII)
-_QUEUE_VARIABLES = re.compile(r"\s*queue\b\s*(?:\$\([^)]*\)|\d+)?\s*(.*?)\s*\b(?:in|from|matching)\b", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"\s*(\+?[\w.]+)\s*=")
 
 
@@ -37,12 +41,6 @@ def used_macros(job: Submission) -> set[str]:
     """The names in `$(name)`, `$Fnx(name)` and the like and in `if defined name`, anywhere but in comments."""
     text = "\n".join(line for line in job.lines if not line.lstrip().startswith("#"))
     return {name.lower() for pair in _USED.findall(text) for name in pair if name}
-
-
-def queue_variables(job: Submission) -> set[str]:
-    """The names that the first `queue` sets."""
-    match = _QUEUE_VARIABLES.match(job.lines[job.queue_line - 1])
-    return set(re.findall(r"\w+", match.group(1).lower())) | {"item"} if match else {"item"}
 
 
 def sizes(job: Submission) -> Iterator[tuple[Command, str]]:
@@ -81,7 +79,7 @@ def comment_in_value(job: Submission) -> Iterator[Hit]:
             edits = job.edit(command, kept) if kept else ()
             yield Hit(command.first, f"{command.name}: {comment!r} becomes part of the value", edits=edits)
     line = job.lines[job.queue_line - 1]
-    if re.match(r"\s*queue\s+\d+\s+#", line, re.IGNORECASE):
+    if re.match(r"\s*queue\b[^(]*\s#", line, re.IGNORECASE):
         yield Hit(job.queue_line, "queue: a comment at its end is taken for what to queue")
 
 
@@ -143,7 +141,7 @@ def unknown_unit(job: Submission) -> Iterator[Hit]:
 def misspelt(job: Submission) -> Iterator[Hit]:
     commands = known()["commands"]
     squashed = {name.replace("_", "") for name in commands}
-    ours = used_macros(job) | queue_variables(job)
+    ours = used_macros(job) | job.queue_variables
     for command in job.commands:
         name = command.name.lower()
         if name in ours or name.startswith(("+", "my.")) or name.replace("_", "") in squashed or "." in name:
@@ -159,7 +157,7 @@ def misspelt(job: Submission) -> Iterator[Hit]:
 
 @looks_for("OSG108", Submission)
 def undefined_macro(job: Submission) -> Iterator[Hit]:
-    defined = {command.name.lower() for command in job.commands} | queue_variables(job) | set(known()["macros"])
+    defined = {command.name.lower() for command in job.commands} | job.queue_variables | set(known()["macros"])
     defined |= {name.lower() for name in job.parsed} if job.parsed is not None else set()
     defined |= set(re.findall(r"\bdefined\s+(\w+)", job.description.text.lower())) | _set_by_workflows(job.folder)
     seen: set[str] = set()
@@ -171,9 +169,9 @@ def undefined_macro(job: Submission) -> Iterator[Hit]:
 
 
 def _set_by_workflows(folder: Path) -> set[str]:
-    """The names that the DAG files here and one folder up give their nodes."""
+    """The names that the DAG files here and up to two folders up give their nodes."""
     found: set[str] = set()
-    for file in [*folder.glob("*.dag"), *folder.glob("../*.dag")]:
+    for file in [*folder.glob("*.dag"), *folder.glob("../*.dag"), *folder.glob("../../*.dag")]:
         with contextlib.suppress(OSError):
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
                 if re.match(r"\s*VARS\b", line, re.IGNORECASE):
@@ -234,3 +232,31 @@ def unknown_universe(job: Submission) -> Iterator[Hit]:
     if job.has("universe") and re.fullmatch(r"[a-z]+", universe) and universe not in known()["universes"]:
         near = next(iter(difflib.get_close_matches(universe, known()["universes"], 1, 0.7)), "vanilla")
         yield Hit(job.line("universe"), f"universe = {universe}: there is none of that name", f"Did you mean {near}?")
+
+
+@looks_for("OSG120", Submission)
+def no_expression(job: Submission) -> Iterator[Hit]:
+    import htcondor2  # noqa: F401 - before classad2
+    from classad2 import ExprTree
+
+    known_here = {name.lower() for name in job.parsed} if job.parsed is not None else set()
+    for name in EXPRESSIONS:
+        command, value = job.command(name), job.value(name)
+        if not command or not value or re.search(r"\$|\s#|[“”]", value):
+            continue
+        if any(macro.lower() not in known_here for macro in _MACRO.findall(command.value)):
+            continue  # a workflow may give it a value that makes this an expression
+        try:
+            ExprTree(value)
+        except Exception:
+            yield Hit(command.first, f"{command.name}: {value} is no expression")
+
+
+@looks_for("OSG121", Submission)
+def no_number(job: Submission) -> Iterator[Hit]:
+    for name in ("request_cpus", "request_gpus"):
+        value = job.value(name)
+        if re.fullmatch(r"[A-Za-z_]\w*", value) and job.lacks(f"+{value}"):
+            yield Hit(
+                job.line(name), f"{name} = {value} is the name of an attribute, and this job has none of that name"
+            )

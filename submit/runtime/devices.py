@@ -59,8 +59,8 @@ def assigned_gpus() -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _lost_after_s() -> float:
-    """Seconds after which a bad site of the local pool loses its simulated GPU; infinite everywhere else."""
+def _lost_at() -> float:
+    """When, by time.monotonic(), a bad site of the local pool loses its simulated GPU; infinite everywhere else."""
     machine = classad.machine_ad()
     lost = machine.get("OsgdlSimulatedGPU") is True and machine.text("OsgdlSimulatedFault") == "lost"
     return time.monotonic() + machine.number("OsgdlSimulatedLostAfter") if lost else math.inf
@@ -74,7 +74,7 @@ def still_there() -> None:
     Raises:
         RuntimeError: the simulated GPU is lost. `exit_codes.run` knows the words, as it knows a framework's.
     """
-    if time.monotonic() > _lost_after_s():
+    if time.monotonic() > _lost_at():
         raise RuntimeError("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus. (simulated)")
 
 

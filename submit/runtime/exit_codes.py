@@ -4,7 +4,8 @@ The submit file of every template carries these codes out (`docs/design.md`, Con
 
     DONE          0   leaves the queue
     CHECKPOINTED  85  the files in `transfer_checkpoint_files` are kept and the job is run again; counts as no try
-    BAD_MACHINE   75  tried again on another machine, at most 5 times, never on those that returned 75
+    BAD_MACHINE   75  tried again on another machine, at most 5 times, never on those that returned 75 nor at a site
+                      where two machines did
     BAD_INPUT     65  held with the file and the fault in the hold reason; never tried again
     BUG           1   like every other code and every signal: 3 runs, then held
 
@@ -138,18 +139,23 @@ def _leave(fault: BaseException, reason: str, debug: bool) -> int:
     """
     machine, site = classad.machine_ad().text("Machine"), classad.machine_ad().text("GLIDEIN_Site")
     if machine:
-        chirp.publish(AVOID, ",".join(_added(AVOID, machine)[-AVOIDED_MACHINES:]))
+        chirp.publish(AVOID, ",".join(_added(AVOID, machine, AVOIDED_MACHINES)))
     if machine and site:
-        returned = _added(RETURNED, f"{machine}@{site.replace(',', ' ')}")[-REMEMBERED:]
+        returned = _added(RETURNED, f"{machine}@{site.replace(',', ' ')}", REMEMBERED)
         chirp.publish(RETURNED, ",".join(returned))
-        sites = [name.partition("@")[2] for name in returned]
+        sites = [name.rpartition("@")[2] for name in returned]
         bad = [name for name in dict.fromkeys(reversed(sites)) if name and sites.count(name) >= SITE_MACHINES]
         if bad:
             chirp.publish(AVOID_SITES, ",".join(bad[:AVOIDED_SITES]))
     return _report(fault, f"{reason} [on {machine}]" if machine else reason, BAD_MACHINE, debug)
 
 
-def _added(attribute: str, name: str) -> list[str]:
-    """A list in the job's ad with `name` as its last member, and no second time."""
+def _added(attribute: str, name: str, most: int) -> list[str]:
+    """A list in the job's ad with `name` as its last member, and no second time; the oldest members are forgotten where
+    there are too many or chirp would cut the string.
+    """
     earlier = [member.strip() for member in classad.job_ad().text(attribute).split(",")]
-    return [*(member for member in earlier if member and member.lower() != name.lower()), name]
+    members = [*(member for member in earlier if member and member.lower() != name.lower()), name][-most:]
+    while len(members) > 1 and len(",".join(members)) > chirp.LONGEST_STRING:
+        members.pop(0)
+    return members

@@ -67,7 +67,7 @@ def ask(with_answer: bool, time_limit_s: float = TIME_LIMIT_S) -> Probed:
     command = [sys.executable, "-m", "submit.runtime.probe", *([] if with_answer else ["--no-known-answer"])]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     lines: list[bytes] = []
-    reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
+    reader = threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True)
     reader.start()
     reader.join(time_limit_s)
     hung = reader.is_alive()
@@ -84,6 +84,11 @@ def ask(with_answer: bool, time_limit_s: float = TIME_LIMIT_S) -> Probed:
     if not hung and code:
         probed.died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return probed
+
+
+def _collect(stream: Any, lines: list[bytes]) -> None:
+    with stream:
+        lines.extend(stream)
 
 
 def judge(probed: Probed, request: Request, assigned: Sequence[str]) -> Iterator[Finding]:

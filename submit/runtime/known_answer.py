@@ -16,7 +16,7 @@ from submit.runtime.cuda import BLOCK
 
 CODE = Path(__file__).with_name("known_answer.ptx")
 SIZE = 48  # rows and columns of the matrices and of the image; larger costs Python more than the GPU
-COPIES = 96  # of the result: 9 blocks each, more than any GPU's multiprocessors run at a time
+COPIES = 96  # of the result: 9 blocks each, several for every multiprocessor of any GPU
 FILTER = 3  # rows and columns of the convolution's filter
 KERNELS = ("matrix_product", "convolution")
 

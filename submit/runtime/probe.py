@@ -85,6 +85,8 @@ def main() -> int:
         say(error={"row": row.id, "held": str(error)})
     except (OSError, AttributeError) as error:
         say(error={"row": "libcuda-missing", "held": str(error)})
+    except Exception as error:  # a fault of this file, not of the machine
+        say(error={"row": "cannot-check", "held": f"{type(error).__name__}: {error}"})
     return 0
 
 

@@ -58,13 +58,13 @@ def test_only_a_simulated_gpu_may_be_a_cpu(job: Any, monkeypatch: Any, capsys: A
 def test_a_simulated_gpu_is_lost_in_the_middle(job: Any, monkeypatch: Any) -> None:
     bad = 'OsgdlSimulatedGPU = True\nOsgdlSimulatedFault = "lost"\nOsgdlSimulatedLostAfter = 0.05\n'
     job.ads(machine=SLOT + bad)
-    devices._lost_after_s.cache_clear()
+    devices._lost_at.cache_clear()
     devices.still_there()
     time.sleep(0.1)
     assert exit_codes.run(devices.still_there) == exit_codes.BAD_MACHINE  # type: ignore[arg-type]
     for machine in (bad.replace("True", '"True"'), bad.replace("lost", "wrong-answer"), ""):
         job.ads(machine=SLOT + machine)
-        devices._lost_after_s.cache_clear()
+        devices._lost_at.cache_clear()
         time.sleep(0.06)
         devices.still_there()
-    devices._lost_after_s.cache_clear()
+    devices._lost_at.cache_clear()

@@ -164,3 +164,13 @@ def test_the_submit_files_line_keeps_off_such_a_site() -> None:
         if avoided:
             job["ChirpOsgdlAvoidSites"] = avoided
         assert slot.matches(job) is runs, (avoided, site)
+
+
+def test_what_is_remembered_is_never_cut(starter: Any, job: Any) -> None:
+    names = [f"{'x' * 90}{number}@Nebraska" for number in range(6)]
+    job.ads(
+        machine=f'Machine = "{"y" * 90}"\nGLIDEIN_Site = "Utah"\n', job=f'ChirpOsgdlReturned75 = "{",".join(names)}"\n'
+    )
+    exit_codes.run(raising(BadMachine("a", "b", "c", "d")))
+    remembered = starter.attributes["ChirpOsgdlReturned75"].strip('"').split(",")
+    assert remembered == [*names[2:], f"{'y' * 90}@Utah"]

@@ -198,7 +198,7 @@ ANSWERS: list[tuple[dict[str, str], set[str]]] = [
     # what was asked for and is a warning on the OSPool
     ({"gpus": "8"}, {"OSG619"}),
     ({"job_duration": "Long"}, {"OSG603"}),
-    ({"image": IMAGES["docker"]}, {"OSG618"}),
+    ({"image": "docker://tensorflow/tensorflow:2.17.0-gpu", "framework": "tensorflow-2.17"}, {"OSG618"}),
 ]
 
 
@@ -222,7 +222,7 @@ LINES = st.sampled_from(
         "queue", "queue 3", "queue x in (1, 2)", "if defined a", "endif", "executable = a", "request_gpus = 1",
         "+SingularityImage = \"a", "container_image = $(x", "arguments = \"'", "environment = \"A=",
         "requirements = ((",
-               "gpus_minimum_capability = $(a)", "request_memory = 1GiB \\", "require_gpus = Capability >", "#", "\\", "a @=b",
+        "gpus_minimum_capability = $(a)", "request_memory = 1GiB \\", "require_gpus = Capability >", "#", "\\", "a @=b",
         "transfer_input_files = ,;,", "transfer_input_files = \0", "container_image = \0.sif", "include : nosuch",
     ]
 )  # fmt: skip
