@@ -11,6 +11,38 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
+def gpus(
+    image: Annotated[str, typer.Argument(metavar="IMAGE|FRAMEWORK==VERSION", help="Or a container.def, or a .sif.")],
+    explain: Annotated[bool, typer.Option("--explain", help="Why, on what GPUs, and who says so.")] = False,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A model.json: estimate the GPU memory its training needs.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Samples in a batch; default: the model's own.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="float32, bfloat16 or float16.")] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="The number on the card, such as 40GB: what to ask for to get it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a job must ask of its GPU for an image or a framework's version: lines for the submit file.
+
+    Exit code 1 when the image sees no GPU.
+
+    Examples: osgdl gpus tensorflow==2.21 --explain; osgdl gpus container.def; osgdl gpus torch==2.8+cu126 --json
+    osgdl gpus container.def --model results/12.0/model.json --batch 16 --precision bfloat16
+    """
+    from submit import gpu_memory, gpus_table, image_contents
+
+    bounds = image_contents.bounds(image)
+    estimate = gpu_memory.of_file(model, batch, precision) if model else None
+    asked = estimate.gpus_minimum_memory if estimate else gpu_memory.honest(memory) if memory else ""
+    if as_json:
+        typer.echo(gpus_table.as_json(bounds, asked, estimate))
+    else:
+        typer.echo(gpus_table.text(bounds, explain, asked, estimate))
+    raise typer.Exit(0 if bounds.usable else 1)
+
+
 def check(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE.sub|FILE.dag]...", help="None: all here.")

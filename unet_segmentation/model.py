@@ -77,14 +77,14 @@ def logits_of(model: Any) -> Any:
 
 
 def size(model: Any, patch: int) -> dict[str, int]:
-    """What a memory estimate needs: parameters, and activations (numbers kept for the backward pass) of one image of
-    patch x patch.
+    """What a memory estimate needs (submit.runtime.network): parameters, and for one image of patch x patch the numbers
+    of its input and of what the layers make of it, which the backward pass needs again.
     """
     fixed = keras.Input((patch, patch, model.inputs[0].shape[-1]))
-    outputs = [layer.output for layer in model.layers]
+    outputs = [layer.output for layer in model.layers if not isinstance(layer, layers.InputLayer)]
     shapes = [tensor.shape for tensor in keras.Model(model.input, outputs)(fixed)]
     return {
         "parameters": int(model.count_params()),
         "activations": sum(math.prod(s[1:]) for s in shapes),
-        "patch": patch,
+        "inputs": math.prod(fixed.shape[1:]),
     }

@@ -59,13 +59,6 @@ def read_about(path: Path) -> dict[str, Any]:
         ) from fault
 
 
-def size(model: Any, config: Config) -> dict[str, int]:
-    """Parameters and activations, for `model.json`."""
-    from unet_segmentation.model import size as count
-
-    return count(model, config.train.patch)
-
-
 def segment(forward: Forward, prepared: Prepared, multiple: int) -> NDArray[np.uint8]:
     """Classes of one patient in the file's space, (x, y, z).
 

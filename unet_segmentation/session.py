@@ -14,6 +14,7 @@ import numpy as np
 
 from submit.runtime.checkpoint import Store
 from submit.runtime.exit_codes import BadInput
+from submit.runtime.network import Network
 from unet_segmentation.backend import Devices, TrainingStep, dump, restore
 from unet_segmentation.config import Config
 from unet_segmentation.labels import Convention
@@ -81,6 +82,7 @@ class Session:
         )
         self._store = Store(folder)
         self._identity = identity
+        self._config = config
         self._precision = where.precision
         self.done = Progressed()
 
@@ -129,6 +131,19 @@ class Session:
         restore(self.optimizer.variables, snapshot.blobs["optimizer.npz"])
         self.done = Progressed(**snapshot.state["progress"])
         return True
+
+    def network(self) -> Network:
+        """What this training costs in memory, for model.json."""
+        from unet_segmentation.model import size
+
+        train = self._config.train
+        return Network(
+            name="unet",
+            **size(self.model, train.patch),
+            optimizer_slots=2 + self.optimizer.use_ema,  # Adam's two moments, and the average
+            batch=train.batch_size,
+            precision=self._precision,
+        )
 
     def finish(self) -> Any:
         """The trained network: the averaged weights where the optimiser keeps them."""

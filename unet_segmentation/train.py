@@ -18,12 +18,12 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from submit.runtime import devices
+from submit.runtime import devices, network
 from submit.runtime.exit_codes import Checkpointed, Fault
 from submit.runtime.files import write_atomic, write_json
 from submit.runtime.progress import Progress
@@ -90,7 +90,7 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
         "config": config.as_dict(),
     }
     predict.save_model(out / "model.keras", model, about)
-    write_json(out / "model.json", {**predict.size(model, config), **about})
+    write_json(out / "model.json", {**asdict(session.network()), "format": network.FORMAT, **about})
     _write_history(out / "history.csv", session.done.history)
     scores, pictures = evaluate.predict_and_score(model, data.validation, data.patients, about, out)
     metrics = {

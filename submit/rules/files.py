@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from submit.findings import Hit, looks_for
-from submit.rules.sent import fixed, is_python, macros, size, varies
+from submit.rules.sent import fixed, is_file, is_python, macros, size, there, varies
 from submit.submission import Submission, Transfer
 from submit.units import mebibytes
 
@@ -55,7 +55,7 @@ def missing_input(job: Submission) -> Iterator[Hit]:
         return  # another node may make it
     for entry in sent(job):
         plain = not re.search(r"[\s;#*?\"'\0~$]", entry.text)  # others are for OSG102, OSG116 and OSG409
-        if plain and entry.path and not entry.path.exists() and not entry.text.endswith(".sif"):
+        if plain and entry.path and not there(entry.path) and not entry.text.endswith(".sif"):
             yield Hit(job.line("transfer_input_files"), f"transfer_input_files: there is no {entry.text}")
 
 
@@ -67,7 +67,7 @@ def _named_in(workflow: bytes, name: str) -> bool:
 def missing_executable(job: Submission) -> Iterator[Hit]:
     name = job.raw("executable")
     plain = re.fullmatch(r"[\w./+-]+", job.value("executable")) is not None
-    if plain and fixed(job, name) and not job.has("initialdir") and job.executable and not job.executable.exists():
+    if plain and fixed(job, name) and not job.has("initialdir") and job.executable and not there(job.executable):
         inside = job.image_command is not None and job.value("executable").startswith("/")
         fix = "Where it is a program of the image, add `transfer_executable = false`." if inside else ""
         yield Hit(job.line("executable"), f"executable: there is no {job.value('executable')}", fix)
@@ -226,7 +226,7 @@ def small_disk(job: Submission) -> Iterator[Hit]:
     except ValueError:
         return
     image = job.folder / job.image_reference if job.image and job.image.kind == "sif" else None
-    paths = {entry.path for entry in sent(job) if entry.path} | ({image} if image and image.is_file() else set())
+    paths = {entry.path for entry in sent(job) if entry.path} | ({image} if image and is_file(image) else set())
     needed = sum(size(path) for path in paths) / 2**20
     if needed > asked:
         yield Hit(

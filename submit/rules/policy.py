@@ -100,7 +100,7 @@ def many_mails(job: Submission) -> Iterator[Hit]:
 @looks_for("OSG611", Submission)
 def failure_unseen(job: Submission) -> Iterator[Hit]:
     names = ("max_retries", "retry_until", "on_exit_hold", "on_exit_remove")
-    if job.asks_gpu and job.lacks("+PostCmd") and all(job.lacks(name) for name in names):
+    if job.asks_gpu and all(job.lacks(name) for name in names):
         yield Hit(job.queue_line, "no max_retries and no on_exit_hold: a failed run counts as completed")
 
 

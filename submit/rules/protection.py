@@ -9,13 +9,14 @@ from pathlib import Path
 
 from submit.findings import Hit, looks_for
 from submit.rules.files import remaps, sent
-from submit.rules.sent import files_below, sent_texts
+from submit.rules.sent import files_below, is_file, sent_texts
 from submit.submission import Submission, Transfer
 
 # keys whose form gives them away
 _KEY = re.compile(
     r"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_\w{60,}|\bhf_[A-Za-z0-9]{30,}\b|"
-    r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}|\bglpat-[\w-]{20}\b|\bxox[bp]-[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}|\bglpat-[\w-]{20}\b|\bxox[bp]-[\w-]{20,}|"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 # NAME=value with a name that says what the value is, and a value that no macro or variable fills in
 _NAMED = re.compile(
@@ -85,10 +86,10 @@ def credentials(job: Submission) -> Iterator[Hit]:
 def readable_secret(job: Submission) -> Iterator[Hit]:
     for entry in sent(job):
         path = entry.path
-        if path and path.is_file() and path.suffix not in (".py", ".sh") and _SECRET_FILE.search(entry.name):
-            if path.stat().st_mode & 0o044:
-                message = f"{entry.name} can be read by every user of the access point"
-                yield Hit(job.line("transfer_input_files"), message, f"`chmod 600 {entry.text}`.")
+        secret = path and path.suffix not in (".py", ".sh") and _SECRET_FILE.search(entry.name)
+        if secret and path and is_file(path) and path.stat().st_mode & 0o044:
+            message = f"{entry.name} can be read by every user of the access point"
+            yield Hit(job.line("transfer_input_files"), message, f"`chmod 600 {entry.text}`.")
 
 
 def dicom(entry: Transfer) -> Path | None:

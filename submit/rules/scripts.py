@@ -83,13 +83,12 @@ def lost_code(job: Submission) -> Iterator[Hit]:
         commands = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip(" \t\r")]
         commands = [(number, line) for number, line in commands if not line.startswith("#")]
         runs = [number for number, line in commands if re.match(_PROGRAM, line)]
-        for number, line in commands:
-            if re.match(_PROGRAM + r".*\|\|\s*(?:true|:)\s*$", line):
-                yield Hit(number, f"{path.name}: `|| true` makes every failure a success", file=path)
-        if runs and commands[-1][0] > runs[-1] and _ALWAYS_FINE.match(commands[-1][1]):
-            if not _KEEPS_CODE.search("\n".join(lines)) and not any("&&" in line for _, line in commands):
-                message = f"{path.name} ends in `{commands[-1][1][:40]}`, which succeeds whatever came before"
-                yield Hit(commands[-1][0], message, file=path)
+        if runs and commands[-1][0] == runs[-1] and re.search(r"\|\|\s*(?:true|:)$", commands[-1][1]):
+            yield Hit(runs[-1], f"{path.name}: `|| true` makes every failure a success", file=path)
+        kept = _KEEPS_CODE.search("\n".join(lines)) or any("&&" in line for _, line in commands)
+        if runs and not kept and commands[-1][0] > runs[-1] and _ALWAYS_FINE.match(commands[-1][1]):
+            message = f"{path.name} ends in `{commands[-1][1][:40]}`, which succeeds whatever came before"
+            yield Hit(commands[-1][0], message, file=path)
 
 
 @looks_for("OSG421", Submission)

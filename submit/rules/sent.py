@@ -17,16 +17,34 @@ MOST_SECONDS = 0.15
 MOST_TEXT = 4_000_000  # bytes
 _MACRO = re.compile(r"(?<!\$)\$(?:F\w*|INT|REAL|CHOICE|SUBSTR|BASENAME|DIRNAME|STRING)?\(\s*(\w+)", re.ASCII)
 _SHELL_WORDS = frozenset(
-    "echo printf mkdir cd set unset export local readonly source . python python3 exec time touch exit return shift "
-    "true false test [ [[ ]] if then else elif fi for do done while case esac ulimit date hostname nvidia-smi ls pwd "
-    "env sleep trap cat wc df free rm cp mv tar unzip gunzip zip gzip chmod wait".split()
+    re.findall(
+        r"\S+",
+        "echo printf mkdir cd set unset export local readonly source . python python3 exec time touch exit return "
+        "shift true false test [ [[ ]] if then else elif fi for do done while case esac ulimit date hostname "
+        "nvidia-smi ls pwd env sleep trap cat wc df free rm cp mv tar unzip gunzip zip gzip chmod wait",
+    )
 )
+
+
+def there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no file can have is not there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; a name that no file can have is none."""
+    return there(path) and path.is_file()
 
 
 def files_below(path: Path) -> Iterator[Path]:
     """The file, or the files of the folder, as many as can be looked at in a moment."""
-    if path.is_file():
+    if is_file(path):
         yield path
+        return
+    if not there(path):
         return
     end, seen = time.monotonic() + MOST_SECONDS, 0
     for folder, _, names in os.walk(path):
@@ -78,7 +96,7 @@ def sent_texts(job: Submission) -> dict[Path, str]:
     """Every shell and Python text that travels, those in folders too, as many as can be read in a moment."""
     found, total = dict(job.scripts), 0
     for entry in job.inputs:
-        if entry.path and entry.path.is_dir():
+        if entry.path and there(entry.path) and entry.path.is_dir():
             for file in files_below(entry.path):
                 if total > MOST_TEXT:
                     return found
@@ -97,7 +115,7 @@ def readable(job: Submission) -> bool:
         return False
     if any(entry.is_url or re.search(r"\.(?:tgz|zip|tar(?:\.\w+)?|whl)$", entry.text) for entry in job.inputs):
         return False
-    if any(entry.path and not entry.path.exists() for entry in job.inputs):
+    if any(entry.path and not there(entry.path) for entry in job.inputs):
         return False
     if is_python(executable, texts[executable]):
         return _imports_known(texts)

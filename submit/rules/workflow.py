@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from submit.findings import Hit, looks_for
+from submit.rules.sent import is_file, there
 from submit.submission import Submission
 from submit.workflow import Workflow
 
@@ -78,7 +78,7 @@ def edges(workflow: Workflow) -> dict[str, dict[str, int]]:
 def submissions(workflow: Workflow) -> Iterator[tuple[str, int, Path, Submission]]:
     """Name, line, path and submit file of every node whose submit file is there."""
     for name, (number, path) in workflow.nodes.items():
-        if path.is_file():
+        if is_file(path):
             yield name, number, path, Submission.read(path)
 
 
@@ -87,7 +87,7 @@ def missing_submit_file(workflow: Workflow) -> Iterator[Hit]:
     inline = {parts[1] for _, parts in words(workflow) if parts[0] == "SUBMIT-DESCRIPTION" and len(parts) > 1}
     for name, (number, path) in workflow.nodes.items():
         unknown = "$" in path.name or path.name.startswith("@=")
-        if not path.exists() and path.name not in inline and not unknown and whole(workflow):
+        if not there(path) and path.name not in inline and not unknown and whole(workflow):
             yield Hit(number, f"node {name}: there is no {path.name}")
 
 
@@ -139,7 +139,7 @@ def script_cannot_run(workflow: Workflow) -> Iterator[Hit]:
             continue
         name, program = parts[kind + 1], parts[kind + 2]
         places = [workflow.folder / program, folders.get(name, workflow.folder) / program]
-        found = next((place for place in places if place.is_file()), None)
+        found = next((place for place in places if is_file(place)), None)
         if found is None:
             yield Hit(number, f"SCRIPT of node {name}: there is no {program}")
         elif not os.access(found, os.X_OK):

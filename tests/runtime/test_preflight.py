@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from submit.runtime import classad, failures, gpu, host, preflight, simulated
-from submit.runtime.request import Request
+from submit.runtime import classad, failures, host, preflight, simulated
 
 ROOT = Path(__file__).parents[2]
 UUID = "aaaa0000-1415-1617-1819-1a1b1c1d1e1f"
@@ -289,16 +288,3 @@ def test_a_check_that_breaks_is_a_warning(monkeypatch: Any) -> None:
     monkeypatch.setattr(host, "processor", broken)
     report = preflight.Preflight().run()
     assert report.code == 0 and report.warnings[0].startswith("preflight: processor: ZeroDivisionError: x")
-
-
-def test_what_a_driver_prints_is_passed_over() -> None:
-    probed = gpu._read(["hello", "{", '{"at": 1, "end": true}', "[]", '{"at": "x"}', "null", '{"stage": "a", "at": 2}'])
-    assert probed.ended and probed.stage == "a"
-
-
-def test_a_fault_of_the_probe_is_no_fault_of_the_machine() -> None:
-    probed = gpu._read(
-        ['{"at": 0, "stage": "query"}', '{"at": 0, "error": {"row": "cannot-check", "held": "KeyError: 1"}}']
-    )
-    findings = list(gpu.judge(probed, Request(gpus=1), []))
-    assert [finding.is_warning for finding in findings] == [True]

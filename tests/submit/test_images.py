@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from submit import data_json, images
+from submit import data_json, gpus, images
 from submit.errors import ImageError
 
 REPO = Path(__file__).resolve().parents[2]

@@ -41,8 +41,9 @@ def test_probabilities_of_any_size() -> None:
     logits = np.asarray(logits_of(model)(images))
     assert np.allclose(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), probabilities, atol=1e-5)
     # by hand: 3 levels of 16x16, 8x8, 4x4; per conv a map, its norm and its relu
-    expected = 16 * 16 * (2 + 6 * 2 + 2 + 4 + 6 * 2 + 4 + 4) + 8 * 8 * (2 + 6 * 4 + 4 + 8 + 6 * 4) + 4 * 4 * (4 + 6 * 8)
+    expected = 16 * 16 * (6 * 2 + 2 + 4 + 6 * 2 + 4 + 4) + 8 * 8 * (2 + 6 * 4 + 4 + 8 + 6 * 4) + 4 * 4 * (4 + 6 * 8)
     assert size(model, 16)["activations"] == expected
+    assert size(model, 16)["inputs"] == 16 * 16 * 2
 
 
 def loss(classes: Any, logits: Any) -> Any:

@@ -1,0 +1,3 @@
+# trains
+set -eu
+echo "$@"

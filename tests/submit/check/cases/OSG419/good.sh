@@ -1,0 +1,3 @@
+#!/bin/bash
+set -eo pipefail
+python3 train.py | tee train.log

@@ -1,0 +1,5 @@
+#!/bin/bash
+python3 train.py
+code=$?
+echo done
+exit $code

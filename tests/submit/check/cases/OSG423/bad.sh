@@ -1,0 +1,4 @@
+#!/bin/bash
+set -e
+pip install nibabel
+python3 train.py

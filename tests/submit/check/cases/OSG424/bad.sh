@@ -1,0 +1,5 @@
+#!/bin/bash
+set -e
+python3 train.py \
+    --checkpoint-every 5
+    --epochs 20

@@ -1,0 +1,233 @@
+"""The table of what runs where, and the bounds made from it: no GPU is shut out that works, none let in that fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submit import compatibility, gpus_table, image_bounds, image_contents
+from submit.compatibility import Bounds, data, number, of_framework
+from submit.errors import ImageError, KitError
+
+NEWEST = max(row["max_supported_version"] for row in data()["drivers"])
+# one tag for each image of the table, and the framework that is in it
+IMAGES = {
+    "hub.opensciencegrid.org/htc/tensorflow:2.15": ("tensorflow", "2.15", None),
+    "/cvmfs/singularity.opensciencegrid.org/htc/pytorch:2.3.1-cuda11.8": ("torch", "2.3", "cu118"),
+    "opensciencegrid/tensorflow-gpu:2.3-cuda-10.1": ("tensorflow", "2.3", None),
+    "docker://tensorflow/tensorflow:1.14.0-gpu-py3": ("tensorflow", "1.14", None),
+    "tensorflow/tensorflow:2.5.0-gpu": ("tensorflow", "2.5", None),
+    "tensorflow/tensorflow:2.12.0-gpu": ("tensorflow", "2.12", None),
+    "tensorflow/tensorflow:2.17.0-gpu": ("tensorflow", "2.17", None),
+    "pytorch/pytorch:2.9.0-cuda12.6-cudnn9-runtime": ("torch", "2.9", "cu126"),
+    "pytorch/pytorch:1.13.1-cuda11.6-cudnn8-devel": ("torch", "1.13", "cu116"),
+    "deepmi/fastsurfer:cu124-v2.4": ("torch", "2.4", "cu124"),
+}
+NO_GPU = [
+    "tensorflow/tensorflow:2.18.0-gpu",
+    "tensorflow/tensorflow:latest-gpu",
+    "tensorflow/tensorflow:2.17.0",
+    "htc/freesurfer:8.1.0",
+]
+
+
+def framework_rows() -> Iterator[Any]:
+    for row in data()["frameworks"]:
+        yield pytest.param(row, id=f"{row['name']}-{row['first']}-{row.get('variant', '')}")
+
+
+def bounds_of(row: Any) -> Bounds:
+    return of_framework(row["name"], row["first"], row.get("variant"))
+
+
+def drivers_of(gpu: Any) -> list[int]:
+    """The CUDA APIs that a host of this GPU may advertise: from its architecture's first toolkit to its last driver."""
+    first = min(row["version"] for row in data()["cuda"] if number(row["capability_max"]) >= number(gpu["capability"]))
+    last = {row["branch"]: row["max_supported_version"] for row in data()["drivers"]}.get(
+        gpu.get("last_driver"), NEWEST
+    )
+    versions = [row["max_supported_version"] for row in data()["drivers"]]
+    return [v for v in versions if min(compatibility.runtime(first), last) <= v <= last]
+
+
+def runs(row: Any, gpu: Any, api: int) -> bool | None:
+    """From first principles, not from the bounds: code for the GPU, a cuDNN and a CUDA for it, a driver for the CUDA.
+
+    True: it runs. False: it is known to fail. None: PTX alone, which the driver may compile, or not.
+    """
+    major, capability = int(gpu["capability"].split(".")[0]), float(gpu["capability"])
+    cuda = next(c for c in data()["cuda"] if c["version"] == row["cuda"])
+    needed = (
+        int(cuda["version"].split(".")[0]) * 1000
+        if cuda["minor_version_compat"]
+        else compatibility.runtime(cuda["version"])
+    )
+    if api < needed or capability < float(cuda["capability_min"]):
+        return False
+    if row.get("limit_max") and capability > float(row["limit_max"]):
+        return False
+    if row.get("limit_min") and capability < float(row["limit_min"]):
+        return False
+    if tuple(map(int, (row.get("cudnn") or "0.0").split(".")[:2])) >= (9, 11) and capability < 7.5:
+        return False
+    if any(int(code.split(".")[0]) == major and float(code) <= capability for code in row["sass"]):
+        return True  # a cubin runs on its own major, same or higher minor
+    return None if any(float(code) <= capability for code in row.get("ptx", [])) else False
+
+
+@pytest.mark.parametrize("row", list(framework_rows()))
+def test_no_gpu_that_runs_is_shut_out_and_none_that_fails_let_in(row: Any) -> None:
+    bounds = bounds_of(row)
+    for gpu in data()["gpus"]:
+        for api in drivers_of(gpu):
+            expected = runs(row, gpu, api)
+            admitted = bounds.admits(gpu["capability"], api)
+            assert expected is None or admitted == expected, f"{gpu['model']}, CUDA API {api}: runs {expected}"
+            assert not (expected is None and admitted), f"{gpu['model']}: PTX alone is no plan"
+
+
+@pytest.mark.parametrize(("image", "held"), list(IMAGES.items()))
+def test_an_image_has_the_bounds_of_what_it_holds(image: str, held: tuple[str, str, str | None]) -> None:
+    found, row = image_bounds.bounds(image), of_framework(*held)
+    for command in gpus_table.COMMANDS:
+        assert getattr(found, command) == getattr(row, command)
+
+
+def test_every_image_row_is_met_by_an_example() -> None:
+    examples = [*IMAGES, *NO_GPU, "htc/deeplabcut:3.0.0rc4", "htc/rocky:9-cuda-12.6.0", "projectmonai/monai:1.4",
+                "nvidia/cuda:12.6.0-cudnn-devel-rockylinux9", *(f"nvcr.io/nvidia/pytorch:{t}-py3" for t in ("24.05", "24.10", "25.02", "25.10")),
+                "nvidia/tensorflow:25.02-tf2-py3", "nvidia/tensorflow:23.03-tf1-py3"]  # fmt: skip
+    names = [
+        re.sub(r"^(docker://|/cvmfs/singularity.opensciencegrid.org/)?([\w-]+(\.[\w-]+)+/)?", "", e) for e in examples
+    ]
+    for row in data()["images"]:
+        assert any(re.fullmatch(row["match"], name) for name in names), row["match"]
+    for example in examples:
+        assert isinstance(image_bounds.bounds(example), Bounds)
+
+
+@pytest.mark.parametrize("image", NO_GPU)
+def test_an_image_that_sees_no_gpu_is_said_so(image: str) -> None:
+    found = image_bounds.bounds(image)
+    assert not found.usable and found.warnings and not found.admits("8.0", NEWEST)
+
+
+def test_the_facts_agree_where_they_are_at_hand(request: pytest.FixtureRequest) -> None:
+    """The bounds, made by the rules, are those of the table that the data comes from, row by row."""
+    import tomllib
+
+    table = Path(__file__).parents[3] / "shared" / "facts" / "compatibility.toml"
+    if not table.is_file():
+        pytest.skip("the compatibility table is not here")
+    facts = tomllib.loads(table.read_text())["frameworks"]
+    assert len(facts) == len(data()["frameworks"])
+    for fact, row in zip(facts, data()["frameworks"], strict=True):
+        bounds = bounds_of(row)
+        assert (bounds.gpus_minimum_capability, bounds.gpus_maximum_capability) == (fact["cap_min"], fact["cap_max"])
+        assert compatibility.runtime(bounds.gpus_minimum_runtime) == fact["gpus_minimum_runtime"]
+        assert compatibility.runtime(bounds.strict_runtime) == fact["strict_runtime"]
+
+
+def test_every_row_names_its_sources_and_how_sure_it_is() -> None:
+    sources = data()["sources"]
+    for table in ("cuda", "drivers", "cudnn", "frameworks", "gpus", "images"):
+        for row in data()[table]:
+            assert row["confidence"] in ("high", "medium", "low"), row
+            assert row["sources"] and set(row["sources"]) <= set(sources), row
+    for gpu in data()["gpus"]:
+        if "advertised_mb" in gpu:  # 0.92 of the number on the box takes every card of that name
+            assert compatibility.HONEST * gpu["memory_gb"] * 1024 <= gpu["advertised_mb"] < gpu["memory_gb"] * 1024
+
+
+def test_traps() -> None:
+    old = of_framework("torch", "2.13")
+    assert not old.admits("7.0", 13000)  # a V100 with driver 580 passes the runtime floor alone
+    assert any("V100 with driver 580" in trap for trap in old.warnings)
+    assert image_bounds.bounds("tensorflow==2.21").gpus_minimum_capability == "6.0"
+    newest = image_bounds.bounds("tensorflow[and-cuda]==2.21.0")
+    assert newest.gpus_minimum_capability == "7.5" and any("nothing pins" in reason for reason in newest.reasons)
+    assert any("cuDNN" in trap for trap in image_bounds.bounds("tensorflow==2.21").warnings)
+    assert image_bounds.bounds("tensorflow[and-cuda]==2.19").gpus_minimum_capability == "6.0"  # pins it itself
+    assert not of_framework("tensorflow", "2.21").admits("12.0", NEWEST)
+    assert of_framework("torch", "2.4", "cu118").gpus_minimum_runtime == "11.0"
+    assert of_framework("tensorflow", "2.3").gpus_minimum_runtime == "10.1"  # no minor-version compatibility yet
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("keras==3.1", r"^framework='keras': unknown; want one of jax, tensorflow, torch\. Try "),
+        ("torch==9.9", r"^torch='9.9': no such version in the data; want one of 1\.13, .*2\.15\. Try 2\.9"),
+        ("torch==2.8+cu118", r"^torch 2\.8='cu118': no such build; want one of cu126, cu128, cu129"),
+        ("docker://nobody/nothing:1", r"^image='docker://nobody/nothing:1': nothing is known"),
+        ("", r"^image='': nothing is known"),
+        ("nowhere.sif", r"^image='nowhere.sif': no such file"),
+        ("nowhere/container.def", r"^image='nowhere/container.def': No such file"),
+    ],
+)
+def test_what_is_unknown_is_one_line_that_helps(text: str, message: str) -> None:
+    with pytest.raises(ImageError, match=message) as refused:
+        image_contents.bounds(text)
+    assert "\n" not in str(refused.value)
+
+
+@given(
+    st.one_of(st.text(max_size=60), st.from_regex(r"\A(tensorflow|torch|jax|tf)(\[[\w,-]{0,9}\])?==[\d.+cu]{1,12}\Z"))
+)
+def test_any_text_gives_bounds_or_one_line(text: str) -> None:
+    try:
+        assert isinstance(image_bounds.bounds(text), Bounds)
+    except KitError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_definition_is_read_by_its_pins_else_by_its_base(tmp_path: Path) -> None:
+    file = tmp_path / "container.def"
+    file.write_text(
+        "Bootstrap: docker\nFrom: python:3.12\n%post\n pip install tensorflow==2.21.0 nvidia-cudnn-cu12==9.10.2.21\n"
+    )
+    assert image_contents.bounds(str(file)).gpus_minimum_capability == "6.0"
+    file.write_text("Bootstrap: docker\nFrom: python:3.12\n%post\n pip install tensorflow[and-cuda]==2.21.0\n")
+    assert image_contents.bounds(str(file)).gpus_minimum_capability == "7.5"
+    file.write_text(
+        "Bootstrap: docker\nFrom: pytorch/pytorch:2.9.0-cuda12.6-cudnn9-runtime\n%post\n pip install nibabel==5.4.2\n"
+    )
+    assert image_contents.bounds(str(file)).gpus_maximum_capability == "9.0"
+    file.write_text("Bootstrap: docker\nFrom: x/y:1\n%post\n pip install tensorflow==2.21.0 torch==2.13.0+cu130\n")
+    both = image_contents.bounds(str(file))
+    assert (both.gpus_minimum_capability, both.gpus_maximum_capability, both.gpus_minimum_runtime) == (
+        "7.5",
+        "9.0",
+        "13.0",
+    )
+    file.write_text("Bootstrap: docker\nFrom: x/y:1\n%post\n pip install numpy==2.0\n")
+    with pytest.raises(ImageError, match="nothing is known"):
+        image_contents.bounds(str(file))
+
+
+def test_the_json_has_the_commands_as_keys() -> None:
+    held = json.loads(gpus_table.as_json(image_bounds.bounds("tensorflow==2.21"), "10GB"))
+    assert [held[command] for command in (*gpus_table.COMMANDS, "gpus_minimum_memory")] == [
+        "6.0",
+        "9.0",
+        "12.0",
+        "10GB",
+    ]
+    assert held["reasons"] and held["sources"] and held["confidence"] == "high"
+    assert "Tesla V100 16GB" in held["gpus"]["admitted"] and "RTX 5090" in held["gpus"]["refused"]
+
+
+def test_the_text_is_lines_for_a_submit_file() -> None:
+    from submit.description import Description
+
+    shown = gpus_table.text(image_bounds.bounds("torch==2.8"), explain=True, memory="10GB")
+    description = Description(shown + "\nqueue\n")
+    assert description.get("gpus_minimum_capability") == "7.0" and description.get("gpus_minimum_memory") == "10GB"
+    assert all(len(line) <= 120 for line in shown.split("\n"))
