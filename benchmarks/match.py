@@ -29,8 +29,12 @@ GPUsMinMemory = 10240
 GPUsMinRuntime = 12000
 ProjectName = "X"
 JobDurationCategory = "Medium"
-RequireGPUs = Capability >= GPUsMinCapability && Capability <= GPUsMaxCapability && GlobalMemoryMb >= GPUsMinMemory && MaxSupportedVersion >= GPUsMinRuntime
-Requirements = (HAS_SINGULARITY =?= True) && (HAS_CVMFS_singularity_opensciencegrid_org =?= True) && (TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX") && (TARGET.Disk >= RequestDisk) && (TARGET.Memory >= RequestMemory) && (TARGET.Cpus >= RequestCpus) && (countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs) && TARGET.HasFileTransfer
+RequireGPUs = Capability >= GPUsMinCapability && Capability <= GPUsMaxCapability && \
+GlobalMemoryMb >= GPUsMinMemory && MaxSupportedVersion >= GPUsMinRuntime
+Requirements = (HAS_SINGULARITY =?= True) && (HAS_CVMFS_singularity_opensciencegrid_org =?= True) && \
+(TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX") && (TARGET.Disk >= RequestDisk) && \
+(TARGET.Memory >= RequestMemory) && (TARGET.Cpus >= RequestCpus) && \
+(countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs) && TARGET.HasFileTransfer
 """
 
 
@@ -48,7 +52,8 @@ def main(ads_file: Path, count: int) -> None:
             "Cpus": str(chance.randrange(1, 65)),
             "GLIDEIN_ToDie": str(int(time.time()) + chance.randrange(0, 200_000)),
         }
-        ads.append("\n".join(f"{name} = {changed[name]}" if (name := line.split(" =")[0]) in changed else line for line in ad.split("\n")))
+        lines = [(line.split(" =")[0], line) for line in ad.split("\n")]
+        ads.append("\n".join(f"{name} = {changed[name]}" if name in changed else line for name, line in lines))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "slots.json.gz"
         began = time.perf_counter()
@@ -66,7 +71,8 @@ def main(ads_file: Path, count: int) -> None:
     job = classad2.parseOne(JOB, classad2.ParserType.Old)
     naive = sum(classad2.parseOne(ad, classad2.ParserType.Old).symmetricMatch(job) for ad in part)
     whole = (time.perf_counter() - began) * count / len(part)
-    assert naive == match(JOB, Slots.of_ads(part)).matching_slots
+    if naive != match(JOB, Slots.of_ads(part)).matching_slots:
+        raise SystemExit("the two ways disagree")
     print(f"{count} slots, {len(found.clauses)} clauses: snapshot made in {made:.1f} s ({size:.1f} MB)")
     print(f"read {read:.2f} s + match {matched:.2f} s = {read + matched:.2f} s; {found.matching_slots} slots match")
     print(f"whole ads one by one, the yes or no alone: {whole:.1f} s; ratio {whole / (read + matched):.1f}")

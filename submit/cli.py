@@ -16,7 +16,7 @@ pool_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 image_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pool_app, name="pool", help="A real HTCondor pool with simulated GPUs, on this machine.")
 app.add_typer(image_app, name="image", help="Build, name, push and choose container images.")
-for _command in (cli_request.gpus, cli_request.check, cli_request.match):
+for _command in (cli_request.gpus, cli_request.check, cli_request.migrate, cli_request.match):
     app.command()(_command)
 
 

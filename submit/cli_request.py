@@ -69,6 +69,35 @@ def check(
     raise typer.Exit(linter.exit_code(found))
 
 
+def migrate(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE.sub]...", help="None: all *.sub here.")] = None,
+    to: Annotated[
+        str, typer.Option("--to", help="How images are named: automatic, +SingularityImage or container_image.")
+    ] = "automatic",
+    write: Annotated[bool, typer.Option("--write", help="Change the files; without it the change is shown.")] = False,
+) -> None:
+    """Bring old submit files up to date: CUDACapability, stash://, OSGVO_*, cuda_version, +SingularityImage.
+
+    Shows the change; what is for a person to decide is a note with its line. Exit code 1 where a file would change.
+
+    Examples: osgdl migrate old.sub; osgdl migrate old.sub --to container_image --write
+    """
+    from submit import check, migrate
+
+    planned = [
+        migrate.plan(file, to) for file in files or check.files_here(Path()) if file.suffix != check.WORKFLOW_SUFFIX
+    ]
+    for migration in planned:
+        typer.echo(migrate.diff(migration), nl=False)
+        for line, note in migration.notes:
+            typer.echo(f"{migration.path}:{line}: {note}", err=True)
+        if write:
+            migrate.apply(migration)
+    changed = sum(migration.changed for migration in planned)
+    typer.echo(f"{changed} of {len(planned)} files {'changed' if write else 'would change: --write'}", err=True)
+    raise typer.Exit(int(bool(changed) and not write))
+
+
 def match(
     files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE.sub]...", help="Submit files.")] = None,
     slots: Annotated[

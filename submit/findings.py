@@ -29,8 +29,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of the submit file that mends a finding for certain: `name` gets `value`, on the line of `replaces` where
-    that is given; None takes the command out.
+    """A change of the submit file that mends a finding for certain: `name` gets `value`, on the line of `replaces`
+    where that is given; None takes the command out.
     """
 
     name: str
@@ -40,8 +40,8 @@ class Edit:
 
 @dataclass(frozen=True)
 class Hit:
-    """What a rule's function yields: the line (from 1), what is wrong there, the mend in this file's own words where the
-    rule's general one says less, and the certain edits. `file` where it is not the submit file itself.
+    """What a rule's function yields: the line (from 1), what is wrong there, the mend in this file's own words where
+    the rule's general one says less, and the certain edits. `file` where it is not the submit file itself.
     """
 
     line: int

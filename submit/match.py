@@ -194,7 +194,7 @@ class _Evaluation:
         return found
 
     def slot(self, values: dict[str, str]) -> Any:
-        """The ad of these attributes. Each distinct value is parsed once: 20,000 slots have few of them, but numbers."""
+        """The ad of these attributes. Each distinct value is parsed once: 20,000 slots have few, but numbers."""
         ad = self.classad.ClassAd()
         for name, text in values.items():
             if text.isdecimal():

@@ -52,7 +52,7 @@ def site_lines(site: Site, now: int) -> list[str]:
         "MEMORY": site.memory_gb * 1024,
     }
     if site.fault:
-        knobs["START"] = f"$(START) && (TARGET.{ASKS_FOR_BAD_SITES} =?= True)"
+        knobs["START"] = f"$(OSGDL_START) && (TARGET.{ASKS_FOR_BAD_SITES} =?= True)"
     name = site.startd
     # the starter that looks for Singularity never sees the local name, only its environment
     bare = [] if site.singularity else [f'STARTD_{name}_ENVIRONMENT = "_CONDOR_SINGULARITY=/usr/bin/false"']

@@ -1,4 +1,4 @@
-"""`osgdl match`: the job that HTCondor would make of a submit file, against the slots of a pool, before it is queued."""
+"""`osgdl match`: the job that HTCondor would make of a submit file, against the slots of a pool."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Preview:
 
 
 def preview(file: Path, slots: Path | None = None, local: bool = False) -> Preview:
-    """What a pool would do with `file`: the snapshot `slots`, else the pool of this access point, else (or with `local`)
-    the local pool.
+    """What a pool would do with `file`: the snapshot `slots`, else the pool of this access point, else (or with
+    `local`) the local pool.
 
     Raises:
         KitError: the submit file or the snapshot cannot be read, or HTCondor refuses the file.
@@ -58,7 +58,7 @@ def preview(file: Path, slots: Path | None = None, local: bool = False) -> Previ
     name = str(slots) if slots else "local pool" if _local(local) else "this access point's pool"
     if not table.count:
         raise KitError(
-            f"{name}: no slots; want at least one. The OSPool grows by demand: try again, or take a snapshot on a busy day."
+            f"{name}: no slots; want at least one. The OSPool grows by demand: try again, or keep a snapshot."
         )
     warnings = [
         f"{finding.file}:{finding.line}: {finding.rule.id} {finding.message}"
@@ -89,7 +89,7 @@ def live(local: bool = False) -> Slots:
     done = _run(["condor_status", "-long", "-constraint", SLOTS], Path.cwd(), local)
     if done.returncode:
         raise KitError(
-            f"condor_status: {' '.join(done.stderr.split())[-300:]}; want a collector that answers. Try `condor_status`."
+            f"condor_status: {' '.join(done.stderr.split())[-300:]}; want a collector. Try `condor_status`."
         )
     return Slots.of_ads(ad for ad in done.stdout.split("\n\n") if ad.strip())
 

@@ -26,8 +26,8 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One site of the pool: one startd with one partitionable slot. `fault`: what its ad says of a simulated GPU that is
-    not what it seems; such a site takes only jobs that ask for it.
+    """One site of the pool: one startd with one partitionable slot. `fault`: what its ad says of a simulated GPU that
+    is not what it seems; such a site takes only jobs that ask for it.
     """
 
     startd: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,32 +14,13 @@ from submit.description import Command, Description, key
 from submit.errors import ImageError, KitError
 from submit.findings import Edit
 from submit.images import Image
+from submit.transfers import Transfer, read_script
 
-# a script longer than this is not read: it is no wrapper, or no text
-LONGEST_SCRIPT = 1_000_000  # bytes
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _INCLUDE = re.compile(r"\s*@?\s*include\b", re.IGNORECASE)
 _INCLUDE_FILE = re.compile(r"include\s*:\s*([\w./-]+)", re.IGNORECASE)
 _QUEUE_VARIABLES = re.compile(r"\s*queue\b\s*(?:\$\([^)]*\)|\d+)?\s*(.*?)\s*\b(?:in|from|matching)\b", re.IGNORECASE)
 _NEW_SYNTAX = re.compile(r"(\w+)=((?:'[^']*'|[^\s'])*)")
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """One entry of a transfer list: as written, macros expanded, and where it is if it is a local path."""
-
-    text: str
-    path: Path | None
-
-    @property
-    def is_url(self) -> bool:
-        """An osdf://, http:// or other URL: a plug-in fetches it."""
-        return self.path is None
-
-    @property
-    def name(self) -> str:
-        """What it is called in the job's folder."""
-        return self.text.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
 class Submission:
@@ -289,13 +269,3 @@ class Submission:
             return shlex.split(text)
         except ValueError:
             return text.split()
-
-
-def read_script(path: Path) -> str:
-    """The text of a script; empty where the file is missing, too long, or no text."""
-    try:
-        if path.is_file() and path.stat().st_size <= LONGEST_SCRIPT:
-            return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        pass
-    return ""

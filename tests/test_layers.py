@@ -13,9 +13,19 @@ REPO = Path(__file__).resolve().parent.parent
 # docs/design.md, Layout
 LAYERS = [
     {"errors", "units", "bars", "sites", "findings"},
-    {"images", "definition", "description", "namespace", "eventlog", "slots", "pool_config", "data_json", "compatibility"}
-    | {"workflow", "explain", "rules_page"},
-    {"gpus", "pool_root", "image_push", "match", "submission", "image_bounds"},
+    {
+        "images",
+        "definition",
+        "description",
+        "namespace",
+        "eventlog",
+        "slots",
+        "pool_config",
+        "data_json",
+        "compatibility",
+    }
+    | {"workflow", "explain", "rules_page", "legacy", "transfers"},
+    {"gpus", "pool_root", "image_push", "match", "submission", "image_bounds", "gpu_memory"},
     {"answers", "pool", "rules"},
     {"rendering", "apptainer", "watch", "pool_table", "check", "migrate"},
     {"project", "image_build", "doctor", "image_contents", "preview", "check_table"},

@@ -23,7 +23,7 @@ from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic, write_json
 from submit.runtime.progress import Progress
 from unet_segmentation import backend, layouts, verify, volumes
-from unet_segmentation.config import Config, TrainConfig
+from unet_segmentation.config import TrainConfig
 from unet_segmentation.labels import Convention, conventions
 from unet_segmentation.prepare import Prepared, restore
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from submit.findings import Hit, looks_for
-from submit.rules.sent import fixed, is_file, is_python, macros, size, there, varies
-from submit.submission import Submission, Transfer
+from submit.rules.sent import fixed, from_workflow, is_file, is_python, macros, size, there, varies
+from submit.submission import Submission
+from submit.transfers import Transfer
 from submit.units import mebibytes
 
 LARGEST_BY_TRANSFER = 10**9  # bytes, one file and all of a job's together (OSPool guide, managing_data/overview)
@@ -55,7 +56,8 @@ def missing_input(job: Submission) -> Iterator[Hit]:
         return  # another node may make it
     for entry in sent(job):
         plain = not re.search(r"[\s;#*?\"'\0~$]", entry.text)  # others are for OSG102, OSG116 and OSG409
-        if plain and entry.path and not there(entry.path) and not entry.text.endswith(".sif"):
+        missing = entry.path and not there(entry.path) and not from_workflow(job.folder, entry.text)
+        if plain and missing and not entry.text.endswith(".sif"):
             yield Hit(job.line("transfer_input_files"), f"transfer_input_files: there is no {entry.text}")
 
 
@@ -66,11 +68,13 @@ def _named_in(workflow: bytes, name: str) -> bool:
 @looks_for("OSG403", Submission)
 def missing_executable(job: Submission) -> Iterator[Hit]:
     name = job.raw("executable")
-    plain = re.fullmatch(r"[\w./+-]+", job.value("executable")) is not None
-    if plain and fixed(job, name) and not job.has("initialdir") and job.executable and not there(job.executable):
-        inside = job.image_command is not None and job.value("executable").startswith("/")
+    value = job.value("executable")
+    plain = re.fullmatch(r"[\w./+-]+", value) is not None
+    known = plain and fixed(job, name) and not job.has("initialdir") and job.executable
+    if known and not there(job.folder / value) and not from_workflow(job.folder, value):
+        inside = job.image_command is not None and value.startswith("/")
         fix = "Where it is a program of the image, add `transfer_executable = false`." if inside else ""
-        yield Hit(job.line("executable"), f"executable: there is no {job.value('executable')}", fix)
+        yield Hit(job.line("executable"), f"executable: there is no {value}", fix)
 
 
 @looks_for("OSG404", Submission)
@@ -94,7 +98,7 @@ def no_interpreter(job: Submission) -> Iterator[Hit]:
 @looks_for("OSG406", Submission)
 def too_large(job: Submission) -> Iterator[Hit]:
     image = job.image_reference
-    sizes = {entry.text: size(entry.path) for entry in sent(job) if entry.path and entry.text != image}
+    sizes = {entry.text: size(job, entry.path) for entry in sent(job) if entry.path and entry.text != image}
     total = sum(sizes.values())
     if total > LARGEST_BY_TRANSFER:
         largest = max(sizes, key=lambda name: sizes[name])
@@ -162,7 +166,8 @@ def one_output(job: Submission) -> Iterator[Hit]:
         if value and value != "/dev/null" and not varies(job, value):
             command = job.command(name)
             edits = job.edit(command, f"{value}.$(Process)") if fixed(job, value) else ()
-            message = f"{name}: {job.jobs} jobs write {job.value(name)}, each over the others"
+            written = job.value(name) if fixed(job, value) else value
+            message = f"{name}: {job.jobs} jobs write {written}, each over the others"
             yield Hit(job.line(name), message, edits=edits)
 
 
@@ -227,7 +232,7 @@ def small_disk(job: Submission) -> Iterator[Hit]:
         return
     image = job.folder / job.image_reference if job.image and job.image.kind == "sif" else None
     paths = {entry.path for entry in sent(job) if entry.path} | ({image} if image and is_file(image) else set())
-    needed = sum(size(path) for path in paths) / 2**20
+    needed = sum(size(job, path) for path in paths) / 2**20
     if needed > asked:
         yield Hit(
             job.line("request_disk"),

@@ -10,7 +10,8 @@ from pathlib import Path
 from submit.findings import Hit, looks_for
 from submit.rules.files import remaps, sent
 from submit.rules.sent import files_below, is_file, sent_texts
-from submit.submission import Submission, Transfer
+from submit.submission import Submission
+from submit.transfers import Transfer
 
 # keys whose form gives them away
 _KEY = re.compile(
@@ -25,7 +26,7 @@ _NAMED = re.compile(
 )
 _FROM_HERE = re.compile(r"\b(\w*(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)\w*)\s*=\s*'?\$ENV\(", re.IGNORECASE)
 _CREDENTIALS = re.compile(
-    r"(?:^|/)(?:\.ssh|\.aws|\.gnupg|\.kube|\.netrc|_netrc|\.git-credentials|\.pgpass|id_(?:rsa|dsa|ecdsa|ed25519)|"
+    r"(?:^|/)(?:\.ssh|\.aws|\.gnupg|\.kube|\.netrc|_netrc|\.env|\.git-credentials|\.pgpass|id_(?:rsa|dsa|ecdsa|ed25519)|"
     r"\.docker/config\.json|\.condor/tokens\.d)(?:/|$)"
 )
 _SECRET_FILE = re.compile(
@@ -92,9 +93,9 @@ def readable_secret(job: Submission) -> Iterator[Hit]:
             yield Hit(job.line("transfer_input_files"), message, f"`chmod 600 {entry.text}`.")
 
 
-def dicom(entry: Transfer) -> Path | None:
+def dicom(job: Submission, entry: Transfer) -> Path | None:
     """The first DICOM file of an input; a folder is looked through as long as that is quick."""
-    for at, file in enumerate(files_below(entry.path) if entry.path else ()):
+    for at, file in enumerate(files_below(job, entry.path) if entry.path else ()):
         if file.suffix.lower() in (".dcm", ".dicom") or (file.suffix == "" and at < 200 and _marked(file)):
             return file
     return None
@@ -112,7 +113,7 @@ def _marked(file: Path) -> bool:
 @looks_for("OSG706", Submission)
 def dicom_files(job: Submission) -> Iterator[Hit]:
     for entry in sent(job):
-        file = dicom(entry)
+        file = dicom(job, entry)
         if file:
             message = f"transfer_input_files: {entry.text} holds DICOM, as {file.name}: its headers name the patient"
             yield Hit(job.line("transfer_input_files"), message)
@@ -122,7 +123,7 @@ def dicom_files(job: Submission) -> Iterator[Hit]:
 def named_in_header(job: Submission) -> Iterator[Hit]:
     looked = 0
     for entry in sent(job):
-        for file in files_below(entry.path) if entry.path else ():
+        for file in files_below(job, entry.path) if entry.path else ():
             if looked < MOST_HEADERS and file.name.endswith((".nii", ".nii.gz")):
                 looked += 1
                 found = _PERSON.search(_texts_of_header(file))

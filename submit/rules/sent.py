@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from submit.description import key
-from submit.submission import Submission, read_script
+from submit.submission import Submission
+from submit.transfers import read_script
 
 # a check stays quick whatever the folders hold
 MOST_FILES = 20_000
@@ -34,35 +37,39 @@ def there(path: Path) -> bool:
         return False
 
 
+def from_workflow(folder: Path, name: str) -> bool:
+    """Whether the file is there for DAGMan, which may look from the folder of a workflow further up."""
+    return any(there(above / name) for above in folder.resolve().parents[:3] if next(above.glob("*.dag"), None))
+
+
 def is_file(path: Path) -> bool:
     """Whether it is a file; a name that no file can have is none."""
     return there(path) and path.is_file()
 
 
-def files_below(path: Path) -> Iterator[Path]:
-    """The file, or the files of the folder, as many as can be looked at in a moment."""
+@lru_cache(maxsize=64)
+def files_below(job: Submission, path: Path) -> tuple[Path, ...]:
+    """The file, or the files of the folder, as many as can be looked at in a moment; looked for once per job."""
     if is_file(path):
-        yield path
-        return
+        return (path,)
     if not there(path):
-        return
-    end, seen = time.monotonic() + MOST_SECONDS, 0
+        return ()
+    found: list[Path] = []
+    end = time.monotonic() + MOST_SECONDS
     for folder, _, names in os.walk(path):
-        for name in sorted(names):
-            seen += 1
-            if seen > MOST_FILES or time.monotonic() > end:
-                return
-            yield Path(folder, name)
+        found += [Path(folder, name) for name in sorted(names)]
+        if len(found) > MOST_FILES or time.monotonic() > end:
+            break
+    return tuple(found[:MOST_FILES])
 
 
-def size(path: Path) -> int:
+@lru_cache(maxsize=64)
+def size(job: Submission, path: Path) -> int:
     """Bytes of a file or a folder, 0 where it cannot be read; a lower bound for a very large folder."""
     total = 0
-    for file in files_below(path):
-        try:
+    for file in files_below(job, path):
+        with contextlib.suppress(OSError):
             total += file.stat().st_size
-        except OSError:
-            continue
     return total
 
 
@@ -92,12 +99,13 @@ def fixed(job: Submission, text: str) -> bool:
     return "$$" not in text and "$RANDOM" not in text and macros(job, text) <= certain - unsure
 
 
+@lru_cache(maxsize=4)
 def sent_texts(job: Submission) -> dict[Path, str]:
     """Every shell and Python text that travels, those in folders too, as many as can be read in a moment."""
     found, total = dict(job.scripts), 0
     for entry in job.inputs:
         if entry.path and there(entry.path) and entry.path.is_dir():
-            for file in files_below(entry.path):
+            for file in files_below(job, entry.path):
                 if total > MOST_TEXT:
                     return found
                 if file.suffix in (".py", ".sh", ".bash") and file not in found and (text := read_script(file)):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from submit.findings import Hit, looks_for
-from submit.rules.sent import is_file, there
+from submit.rules.sent import from_workflow, is_file, there
 from submit.submission import Submission
 from submit.workflow import Workflow
 
@@ -18,18 +18,27 @@ _ABOUT_NODE = ("RETRY", "VARS", "PRIORITY", "CATEGORY", "ABORT-DAG-ON", "PRE_SKI
 
 def words(workflow: Workflow) -> Iterator[tuple[int, list[str]]]:
     """The words of each line that is a command (not of inline submit descriptions), the first in capitals."""
-    inside = ""
+    inside, joined, first = "", "", 0
     for number, line in enumerate(workflow.lines, 1):
         parts = line.split()
         if inside:
             inside = "" if parts[:1] == [inside] else inside
-        elif parts and not parts[0].startswith("#"):
+            continue
+        if parts[:1] and parts[0].startswith("#"):
+            continue
+        first = first if joined else number
+        joined += line.rstrip()
+        if joined.endswith("\\"):
+            joined = joined[:-1] + " "
+            continue
+        parts, joined = joined.split(), ""
+        if parts:
             parts[0] = parts[0].upper()
             if "{" in parts[2:3]:
                 inside = "}"
             elif len(parts) > 2 and parts[2].startswith("@="):
                 inside = f"@{parts[2][2:]}"
-            yield number, parts
+            yield first, parts
 
 
 def defined(workflow: Workflow) -> Iterator[tuple[int, str]]:
@@ -85,10 +94,20 @@ def submissions(workflow: Workflow) -> Iterator[tuple[str, int, Path, Submission
 @looks_for("OSG801", Workflow)
 def missing_submit_file(workflow: Workflow) -> Iterator[Hit]:
     inline = {parts[1] for _, parts in words(workflow) if parts[0] == "SUBMIT-DESCRIPTION" and len(parts) > 1}
-    for name, (number, path) in workflow.nodes.items():
-        unknown = "$" in path.name or path.name.startswith("@=")
-        if not there(path) and path.name not in inline and not unknown and whole(workflow):
-            yield Hit(number, f"node {name}: there is no {path.name}")
+    # a PRE script may make it
+    prepared = {name for _, command, name in mentioned(workflow) if command == "SCRIPT"}
+    if prepared & {"ALL_NODES"} or not whole(workflow):
+        return
+    for number, parts in words(workflow):
+        if parts[0] not in _DEFINES[:5] or len(parts) < 3 or parts[1] in prepared or parts[2] in inline:
+            continue
+        upper = [part.upper() for part in parts]
+        folder = parts[upper.index("DIR") + 1] if "DIR" in upper[3:-1] else ""
+        unknown = "$" in parts[2] or parts[2].startswith(("@=", "{"))
+        here = there(workflow.folder / folder / parts[2])
+        # a splice's files are looked for from the workflow around it
+        if not unknown and not here and not from_workflow(workflow.folder, f"{folder}/{parts[2]}".lstrip("/")):
+            yield Hit(number, f"node {parts[1]}: there is no {parts[2]}")
 
 
 @looks_for("OSG802", Workflow)
@@ -140,9 +159,9 @@ def script_cannot_run(workflow: Workflow) -> Iterator[Hit]:
         name, program = parts[kind + 1], parts[kind + 2]
         places = [workflow.folder / program, folders.get(name, workflow.folder) / program]
         found = next((place for place in places if is_file(place)), None)
-        if found is None:
+        if found is None and not from_workflow(workflow.folder, program):
             yield Hit(number, f"SCRIPT of node {name}: there is no {program}")
-        elif not os.access(found, os.X_OK):
+        elif found and not os.access(found, os.X_OK):
             yield Hit(number, f"SCRIPT of node {name}: {program} may not be executed", f"`chmod +x {program}`.")
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_json
@@ -48,7 +49,7 @@ def read(path: Path) -> Network:
         raise BadInput(path, str(getattr(fault, "strerror", None) or "not JSON"), wanted, mend) from None
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise BadInput(path, f"no format {FORMAT}", wanted, mend)
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(Network):
         value = held.get(field.name)
         whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from submit import pool, preview, sites
-from submit.match import Match, match
+from submit.match import match
 
 pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("match")]
 

@@ -101,9 +101,17 @@ def test_an_image_has_the_bounds_of_what_it_holds(image: str, held: tuple[str, s
 
 
 def test_every_image_row_is_met_by_an_example() -> None:
-    examples = [*IMAGES, *NO_GPU, "htc/deeplabcut:3.0.0rc4", "htc/rocky:9-cuda-12.6.0", "projectmonai/monai:1.4",
-                "nvidia/cuda:12.6.0-cudnn-devel-rockylinux9", *(f"nvcr.io/nvidia/pytorch:{t}-py3" for t in ("24.05", "24.10", "25.02", "25.10")),
-                "nvidia/tensorflow:25.02-tf2-py3", "nvidia/tensorflow:23.03-tf1-py3"]  # fmt: skip
+    examples = [
+        *IMAGES,
+        *NO_GPU,
+        "htc/deeplabcut:3.0.0rc4",
+        "htc/rocky:9-cuda-12.6.0",
+        "projectmonai/monai:1.4",
+        "nvidia/cuda:12.6.0-cudnn-devel-rockylinux9",
+        *(f"nvcr.io/nvidia/pytorch:{month}-py3" for month in ("24.05", "24.10", "25.02", "25.10")),
+        "nvidia/tensorflow:25.02-tf2-py3",
+        "nvidia/tensorflow:23.03-tf1-py3",
+    ]
     names = [
         re.sub(r"^(docker://|/cvmfs/singularity.opensciencegrid.org/)?([\w-]+(\.[\w-]+)+/)?", "", e) for e in examples
     ]

@@ -44,7 +44,7 @@ def test_a_file_comes_back_and_a_bad_one_is_named(tmp_path: Path) -> None:
             gpu_memory.of_file(file)
     for text in ("", "[]", "{", "\x00"):
         file.write_text(text)
-        with pytest.raises(KitError, match="a model.json that the trainer wrote"):
+        with pytest.raises(KitError, match=r"a model\.json that the trainer wrote"):
             gpu_memory.of_file(file)
     with pytest.raises(KitError, match="No such file"):
         gpu_memory.of_file(tmp_path / "none.json")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,6 @@ def test_the_json_is_the_toml() -> None:
     """Run `make data` after editing a .toml of submit/data."""
     for toml, written in data_json.WRITTEN.items():
         assert written.read_bytes() == data_json.as_json(toml), written.name
-
 
 
 def test_every_package_is_pinned_and_cudnn_runs_before_turing() -> None:

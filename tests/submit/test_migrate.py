@@ -175,7 +175,7 @@ def test_the_guard_macro_of_a_project_follows(tmp_path: Path) -> None:
     path = render(tmp_path) / "train.sub"
     found = migrate.plan(path, CONTAINER_IMAGE)
     text = found.new_text
-    assert f"image_guard = ({GUARDS[1]})\n" in text and "\ncontainer_image = /cvmfs/" in text
+    assert f"image_guard = ({GUARDS[1]})\n" in text and "\ncontainer_image   = /cvmfs/" in text
     assert "requirements = $(image_guard) \\\n" in text
 
 

@@ -1,3 +1,5 @@
 import sys
+from pathlib import Path
+
 print(sys.argv)
-open('history.json', 'w').write('{}')
+Path("history.json").write_text("{}")

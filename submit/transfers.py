@@ -1,0 +1,37 @@
+"""What a submit file sends along: entries of its lists, and the scripts among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# a script longer than this is not read: it is no wrapper, or no text
+LONGEST_SCRIPT = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One entry of a transfer list: as written, macros expanded, and where it is if it is a local path."""
+
+    text: str
+    path: Path | None
+
+    @property
+    def is_url(self) -> bool:
+        """An osdf://, http:// or other URL."""
+        return self.path is None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the job's folder."""
+        return self.text.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+
+
+def read_script(path: Path) -> str:
+    """The text of a script; empty where the file is missing, too long, or no text."""
+    try:
+        if path.is_file() and path.stat().st_size <= LONGEST_SCRIPT:
+            return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        pass
+    return ""
