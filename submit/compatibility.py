@@ -136,6 +136,7 @@ def _of_row(row: Mapping[str, Any], version: str, cudnn: str | None, newest_cudn
     """Rules 1 to 3 for a row of [[frameworks]]."""
     cuda = _cuda(row["cuda"])
     newest = newest_cudnn and row["newest_cudnn"] and cudnn is None
+    open_cudnn = row["newest_cudnn"] and cudnn is None and not newest
     cudnn = cudnn or (".".join(map(str, _NEWER)) if newest else row.get("cudnn", ""))
     lowest, highest = min(row["sass"], key=number), max(row["sass"], key=number)
     floors = {f"the wheel has code from {lowest} on": lowest}
@@ -161,7 +162,7 @@ def _of_row(row: Mapping[str, Any], version: str, cudnn: str | None, newest_cudn
             f"capability >= {least}: {'; '.join(floors)}",
             f"capability <= {most}: the newest code in the wheel is for {highest}, and runs on its own major alone",
         ),
-        warnings=_traps(row, cuda, highest, newest),
+        warnings=_traps(row, cuda, highest, open_cudnn),
         sources=tuple(dict.fromkeys(sources)),
         confidence=least_sure(row["confidence"], cuda["confidence"]),
     )
@@ -177,14 +178,14 @@ def limited(known: Bounds, row: Mapping[str, Any]) -> Bounds:
     return known
 
 
-def _traps(row: Mapping[str, Any], cuda: Mapping[str, Any], highest: str, newest: bool) -> tuple[str, ...]:
+def _traps(row: Mapping[str, Any], cuda: Mapping[str, Any], highest: str, open_cudnn: bool) -> tuple[str, ...]:
     traps = []
     if number(cuda["version"]) >= (13,):
         traps.append(
             "gpus_minimum_runtime alone does not keep old GPUs away: a V100 with driver 580 advertises 13.0, and "
             "nothing of CUDA 13 runs on it. Keep gpus_minimum_capability"
         )
-    if row["newest_cudnn"] and not newest:
+    if open_cudnn:
         traps.append(
             "pip takes the newest cuDNN with this version, which has no code before 7.5: pin "
             "nvidia-cudnn-cu12==9.10.2.21, or ask for gpus_minimum_capability = 7.5"

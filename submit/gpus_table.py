@@ -74,4 +74,4 @@ def cards(bounds: Bounds) -> dict[str, list[str]]:
 
 
 def _comment(sentence: str) -> list[str]:
-    return textwrap.wrap(sentence, 116, initial_indent="# ", subsequent_indent="#   ")
+    return textwrap.wrap(sentence, 116, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False)

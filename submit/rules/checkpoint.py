@@ -12,9 +12,7 @@ from submit.submission import Submission
 
 MOST_RUNS = 30  # the OSPool holds a job that was started more often (policy)
 _POLICY = ("on_exit_hold", "on_exit_remove", "retry_until", "periodic_hold", "periodic_remove", "periodic_release")
-_COUNTED = re.compile(
-    r"\b(?:Num\w*|JobRunCount|TotalSuspensions|EnteredCurrentStatus|JobStartDate|QDate|CompletionDate)\b", re.IGNORECASE
-)
+_COUNTED = re.compile(r"\b(?:Num\w*|JobRunCount|TotalSuspensions|JobStartDate|QDate|CompletionDate)\b", re.IGNORECASE)
 _HISTORY = re.compile(r"\bMachineAttr([A-Za-z_]\w*?)(\d+)\b")
 
 

@@ -22,16 +22,16 @@ _KEY = re.compile(
 # NAME=value with a name that says what the value is, and a value that no macro or variable fills in
 _NAMED = re.compile(
     r"\b(?:[A-Z0-9]+_)*(?:API_?KEY|(?:ACCESS|AUTH|HF|HUB|GITHUB|WANDB)_?TOKEN|SECRET(?:_ACCESS)?(?:_KEY)?|PASSWORD|PASSWD)"
-    r"""["']?\]?\s*=\s*["']{0,2}([A-Za-z0-9+/_=.-]{12,})["']?""",
+    r"""["']?\]?\s*=\s*["']{0,2}([A-Za-z0-9+/_=.-]{12,})(?![A-Za-z0-9+/_=.(\[-])""",
 )
-_FROM_HERE = re.compile(r"\b(\w*(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)\w*)\s*=\s*'?\$ENV\(", re.IGNORECASE)
+# the name of a file, what a program computes, or a gap to fill in
+_NO_KEY = re.compile(r"^os\.|\.(?:txt|json|ya?ml|env)$|your|xxx|example|change|replace|here|placeholder", re.IGNORECASE)
+_FROM_HERE = re.compile(r"\b(\w*(?:API_?KEY|TOKEN|SECRET(?:_?KEY)?|PASSWORD|PASSWD))\s*=\s*'?\$ENV\(", re.IGNORECASE)
 _CREDENTIALS = re.compile(
     r"(?:^|/)(?:\.ssh|\.aws|\.gnupg|\.kube|\.netrc|_netrc|\.env|\.git-credentials|\.pgpass|id_(?:rsa|dsa|ecdsa|ed25519)|"
     r"\.docker/config\.json|\.condor/tokens\.d)(?:/|$)"
 )
-_SECRET_FILE = re.compile(
-    r"(?:^|[._-])(?:token|secret|secrets|password|apikey|api_key|credentials)(?:$|[._-](?!izer))", re.I
-)
+_SECRET_FILE = re.compile(r"(?:^|[._-])(?:token|secret|secrets|password|apikey|api_key|credentials)(?:$|[._-])", re.I)
 # a name as DICOM writes it, or a date of birth or a number of a patient, as converters leave them in NIfTI headers
 _PERSON = re.compile(rb"[A-Za-z]{2,}\^[A-Za-z]{2,}|(?i:patient.?(?:id|name)|date.?of.?birth|\bdob\b)\W+\w{3,}")
 MOST_HEADERS = 20
@@ -45,11 +45,7 @@ def leaks(text: str) -> Iterator[tuple[int, str]]:
         named = _NAMED.search(line)
         if found:
             yield number, found.group()[:8]
-        elif (
-            named
-            and re.search(r"\d", named.group(1))
-            and not re.search(r"os\.|\.(?:txt|json|ya?ml|env)$", named.group(1))
-        ):
+        elif named and re.search(r"\d", named.group(1)) and not _NO_KEY.search(named.group(1)):
             yield number, named.group().split("=")[0].strip(" \"']")
 
 

@@ -21,7 +21,7 @@ _VISIBLE = re.compile(
 )
 _FETCHES = re.compile(
     r"^(?:python3?\s+-m\s+)?pip3?\s+install\b(?!.*--no-index)|^(?:conda|mamba|micromamba)\s+(?:install|create|env\s+create)\b|"
-    r"^(?:wget|curl)\s.*https?://|^git\s+clone\b|^apt(?:-get)?\s+install\b"
+    r"^(?:wget|curl)\s(?!.*\s(?:-X\s*P|-d|--data|-T|-F)).*https?://(?!localhost|127\.)|^git\s+clone\b|^apt(?:-get)?\s+install\b"
 )
 _HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)")
 
@@ -131,7 +131,7 @@ def missing_backslash(job: Submission) -> Iterator[Hit]:
             bare = re.sub(r"\\.", "", line)
             option = re.match(r"\s+--?[A-Za-z][\w-]*(?:[ =]|$)", line) is not None
             comment = line.lstrip().startswith("#")
-            goes_on = before.rstrip("\r").endswith(("\\", "|", "&&", "("))
+            goes_on = before.rstrip("\r").endswith(("\\", "|", "&&", "(", "[["))
             if option and before.strip() and not goes_on and brackets == 0 and quotes % 2 == 0:
                 yield Hit(number, f"{path.name}: the line before does not go on: this is run as a command", file=path)
             if not comment:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from submit import migrate
 from submit.errors import ImageError, KitError
 from submit.images import CONTAINER_IMAGE, SINGULARITY_IMAGE
-from submit.legacy import commands, stricter
+from submit.legacy import commands, joined, stricter
 from submit.match import split
 from tests.templates.conftest import render
 
@@ -242,4 +242,4 @@ def test_conditions_joined_mean_the_same(text: str) -> None:
     def sense(expression: str) -> str:
         return str(classad2.ExprTree(expression.replace("$(a)", "(a)"))).replace("(", "").replace(")", "")
 
-    assert sense(migrate.legacy.joined(split(text))) == sense(text)
+    assert sense(joined(split(text))) == sense(text)
