@@ -88,9 +88,7 @@ def live(local: bool = False) -> Slots:
     """The slots that the collector knows now; what running jobs use is left out."""
     done = _run(["condor_status", "-long", "-constraint", SLOTS], Path.cwd(), local)
     if done.returncode:
-        raise KitError(
-            f"condor_status: {' '.join(done.stderr.split())[-300:]}; want a collector. Try `condor_status`."
-        )
+        raise KitError(f"condor_status: {' '.join(done.stderr.split())[-300:]}; want a collector. Try `condor_status`.")
     return Slots.of_ads(ad for ad in done.stdout.split("\n\n") if ad.strip())
 
 

@@ -39,12 +39,12 @@ _HEADER = 348  # bytes of a NIfTI-1 header
 
 
 def leaks(text: str) -> Iterator[tuple[int, str]]:
-    """Line and first letters of every key in a text."""
+    """Line and kind of every key in a text."""
     for number, line in enumerate(text.split("\n"), 1):
         found = _KEY.search(line)
         named = _NAMED.search(line)
         if found:
-            yield number, found.group()[:8]
+            yield number, found.group()[:4].strip("-") or "private key"
         elif named and re.search(r"\d", named.group(1)) and not _NO_KEY.search(named.group(1)):
             yield number, named.group().split("=")[0].strip(" \"']")
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from submit import pool, preview, sites
+from submit import pool, preview, preview_table, sites
+from submit.description import Description
+from submit.errors import KitError
 from submit.match import match
+from tests.pool.conftest import render
 
 pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("match")]
 
@@ -145,3 +148,51 @@ def test_the_negotiator_agrees(empty_pool: None, tmp_path: Path, pytestconfig: p
     assert not disagree
     # a sample in which nothing or everything matches would agree by chance
     assert 0.15 * count < runs < 0.85 * count
+
+
+def test_a_rendered_project_is_previewed(empty_pool: None, tmp_path: Path) -> None:
+    """The sites that have the image, the driver and the GPU; clause by clause; from a snapshot the same."""
+    folder = render(tmp_path)
+    found = preview.preview(folder / "train.sub", local=True)
+    assert found.found.slots == 13 and found.pool == "local pool" and found.warnings == []
+    assert set(found.found.by_site) == {"Nebraska", "UCSD", "Syracuse", "Vanderbilt", "Wisconsin", "UChicago"}
+    assert found.found.matching_gpus == 10
+    (runtime,) = [clause for clause in found.found.clauses if clause.text.startswith("gpus_minimum_runtime")]
+    assert runtime.gain_if_dropped == 1 and runtime.relaxed == (11040, 1)
+    assert "6 of 13 slots would take it with 10 GPUs" in preview_table.text(found)
+    preview.live(local=True).write(tmp_path / "slots.json.gz")
+    again = preview.preview(folder / "train.sub", slots=tmp_path / "slots.json.gz")
+    assert again.found == found.found
+    held = again.as_json()
+    for key in ("slots", "matching_slots", "matching_gpus", "clauses", "by_site", "by_gpu"):
+        assert key in held
+
+
+def test_a_request_that_fights_itself_is_warned_of(empty_pool: None, tmp_path: Path) -> None:
+    folder = render(tmp_path)
+    description = Description.read(folder / "train.sub")
+    description.set("require_gpus", "Capability > 7.0")
+    description.set("+DESIRED_Sites", '"UCSD"')
+    description.write()
+    warnings = preview.preview(folder / "train.sub", local=True).warnings
+    assert any("OSG202" in line for line in warnings) and any("OSG604" in line for line in warnings)
+
+
+def test_a_request_that_nothing_meets_says_what_to_relax(empty_pool: None, tmp_path: Path) -> None:
+    folder = render(tmp_path, gpu_memory="200GB")
+    found = preview.preview(folder / "train.sub", local=True)
+    assert found.found.matching_slots == 0
+    assert preview_table.verdict(found).endswith("[81079 would win 1]")
+
+
+def test_what_cannot_be_previewed_is_one_line(empty_pool: None, tmp_path: Path) -> None:
+    with pytest.raises(KitError, match="no such file"):
+        preview.preview(tmp_path / "none.sub", local=True)
+    for text, message in (
+        ("executable = a\nnonsense\nqueue\n", "condor_submit refused it"),
+        ("executable = a\n", "refused|queues no job"),
+    ):
+        (tmp_path / "bad.sub").write_text(text)
+        with pytest.raises(KitError, match=message):
+            preview.preview(tmp_path / "bad.sub", local=True)
+    assert not list(tmp_path.glob(".osgdl-match-*"))

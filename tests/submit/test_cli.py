@@ -31,6 +31,10 @@ def test_help_loads_nothing_heavy() -> None:
         "new",
         "doctor",
         "demo",
+        "gpus",
+        "check",
+        "migrate",
+        "match",
         "pool up",
         "pool status",
         "pool exec",
@@ -86,3 +90,45 @@ def test_doctor_says_what_there_is() -> None:
     assert all(row["todo"] for row in report["findings"] if row["state"] == "missing")
     assert done.returncode == (0 if report["usable"] else 1)
     assert "You can" in osgdl("doctor").stdout
+
+
+def test_gpus_prints_lines_or_json_and_fails_for_an_image_without_a_gpu() -> None:
+    done = osgdl("gpus", "tensorflow==2.21")
+    assert done.returncode == 0 and "gpus_minimum_capability = 6.0" in done.stdout
+    held = json.loads(osgdl("gpus", "torch==2.8", "--memory", "40GB", "--json").stdout)
+    assert (held["gpus_minimum_capability"], held["gpus_minimum_memory"]) == ("7.0", "37683MB")
+    done = osgdl("gpus", "tensorflow/tensorflow:2.18.0-gpu")
+    assert done.returncode == 1 and "sees no GPU" in done.stdout
+    done = osgdl("gpus", "keras==3")
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("osgdl: framework='keras': unknown")
+
+
+def test_check_exits_by_severity_and_mends(tmp_path: Path) -> None:
+    file = tmp_path / "job.sub"
+    file.write_text("executable = run.sh\nrequest_gpu = 1\nqueue\n")
+    (tmp_path / "run.sh").write_text("#!/bin/sh\ntrue\n")
+    done = osgdl("check", "job.sub", cwd=tmp_path)
+    assert done.returncode == 1 and "job.sub:2: error OSG107" in done.stdout
+    found = json.loads(osgdl("check", "job.sub", "--json", cwd=tmp_path).stdout)
+    assert set(found[0]) == {"file", "line", "rule", "severity", "message", "fix", "doc"}
+    done = osgdl("check", "--fix", cwd=tmp_path)
+    assert "mended" in done.stderr and "request_gpus = 1" in file.read_text()
+    assert osgdl("check", cwd=tmp_path).returncode == 0  # warnings alone
+    done = osgdl("check", "none.sub", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("osgdl: none.sub: no such file")
+
+
+def test_migrate_shows_then_writes(tmp_path: Path) -> None:
+    file = tmp_path / "old.sub"
+    file.write_text("executable = a\nrequest_gpus = 1\nrequirements = (CUDACapability >= 7.0)\nqueue\n")
+    done = osgdl("migrate", "old.sub", cwd=tmp_path)
+    assert done.returncode == 1 and "+gpus_minimum_capability" in done.stdout and "CUDACapability" in file.read_text()
+    done = osgdl("migrate", "old.sub", "--write", cwd=tmp_path)
+    assert done.returncode == 0 and "CUDACapability" not in file.read_text()
+    assert osgdl("migrate", cwd=tmp_path).returncode == 0
+
+
+def test_match_wants_a_file_that_is_there(tmp_path: Path) -> None:
+    assert osgdl("match").returncode == 2
+    done = osgdl("match", "none.sub", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "") and "none.sub: no such file" in done.stderr
