@@ -50,7 +50,7 @@ def test_each_clause_and_each_bound_of_a_gpu_is_counted() -> None:
 
 
 def test_what_a_bound_of_the_gpu_costs() -> None:
-    """The T4 fails both bounds, so dropping one alone wins nothing; with one bound it does, and the nearest is named."""
+    """The T4 fails both bounds, so dropping one alone wins nothing; with one bound it does."""
     job = JOB.replace(" && GlobalMemoryMb >= GPUsMinMemory", "")
     (clause,) = [clause for clause in match.match(job, Slots.of_ads(SLOTS)).clauses if "capability" in clause.text]
     assert clause.gain_if_dropped == 1 and clause.relaxed == (7.5, 1)
