@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from submit import gpus, images
 from submit.compatibility import Bounds, data, least_sure, limited, of_cuda, of_framework
 from submit.errors import ImageError, wrong
 from submit.images import CVMFS_REPOSITORY
@@ -39,6 +40,9 @@ def of_reference(reference: str) -> Bounds:
     name = _REGISTRY.sub("", reference.strip())
     if reference.startswith(CVMFS_REPOSITORY + "/"):
         name = reference[len(CVMFS_REPOSITORY) + 1 :]
+    for offered in images.offered().values():
+        if reference == offered.cvmfs_path:
+            return replace(gpus.bounds(offered), name=reference)
     for row in data()["images"]:
         match = re.fullmatch(row["match"], name)
         if match:

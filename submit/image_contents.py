@@ -13,6 +13,8 @@ from submit.compatibility import Bounds, of_framework
 from submit.errors import ImageError, KitError, wrong
 
 FRAMEWORKS = ("tensorflow", "torch", "jax")
+COMMANDS = ("gpus_minimum_capability", "gpus_maximum_capability", "gpus_minimum_runtime")
+LABEL = "org.osgdl."  # templates/*/container.def
 # run inside the image: names and versions of what Python has installed, as JSON
 _LIST = (
     "import importlib.metadata as m, json; "
@@ -66,11 +68,25 @@ def of_sif(path: Path) -> Bounds:
     except (ValueError, IndexError):
         raise ImageError(f"{path}: its python3 lists no packages: {said[-200:]!r}; want an image with Python") from None
     held = {"tensorflow" if name == "tensorflow-cpu" else name: version for name, version in packages.items()}
+    if not any(name in held for name in FRAMEWORKS):
+        return _of_labels(path)
     found = _of_packages(str(path), held, newest=False)
     if "tensorflow-cpu" in packages or ("tensorflow" in packages and not any("cudnn" in name for name in packages)):
         why = "no CUDA libraries beside its TensorFlow: it computes on the CPU, or needs those of its base image"
         found = replace(found, usable="tensorflow-cpu" not in packages, warnings=(*found.warnings, why))
     return found
+
+
+def _of_labels(path: Path) -> Bounds:
+    """From the labels that a recipe of this kit writes, for an image whose framework is no Python package."""
+    said = json.loads(apptainer.output(["inspect", "--json", "--labels", path.name], path.parent))
+    held = said.get("data", {}).get("attributes", {}).get("labels") or {}
+    labels = {command: str(held.get(LABEL + command.replace("_", "-"))) for command in COMMANDS}
+    if not all(re.fullmatch(r"\d+\.\d+", value) for value in labels.values()):
+        raise _nothing(str(path))
+    reason = f"the image's own labels, {LABEL}gpus-..., say so"
+    least, most, runtime = labels.values()
+    return Bounds(str(path), least, most, runtime, reasons=(reason,), confidence="medium")
 
 
 def _of_packages(name: str, packages: Mapping[str, str], newest: bool) -> Bounds:

@@ -244,3 +244,40 @@ def test_the_root_is_keyed_by_its_recipe(monkeypatch: pytest.MonkeyPatch) -> Non
     before = pool_root.key("pool")
     monkeypatch.setitem(pool_root.RECIPES, "pool", ((*pool_root.PACKAGES, "hello"), []))
     assert pool_root.key("pool") != before
+
+
+@pytest.mark.parametrize(
+    ("packages", "labels", "expected"),
+    [
+        ({"torch": "2.8.0+cu128", "nvidia-cudnn-cu12": "9.10.2.21"}, "", ("7.0", "12.1", "12.0")),
+        ({"tensorflow": "2.21.0", "nvidia-cudnn-cu12": "9.28.0.1"}, "", ("7.5", "9.0", "12.0")),
+        (
+            {},
+            "gpus-minimum-capability 6.0|gpus-maximum-capability 8.9|gpus-minimum-runtime 11.0",
+            ("6.0", "8.9", "11.0"),
+        ),
+    ],
+)
+def test_gpus_reads_what_a_sif_holds(
+    condor: Condor, tmp_path: Path, packages: dict[str, str], labels: str, expected: tuple[str, str, str]
+) -> None:
+    """A real .sif, opened by Apptainer; of the packages only what pip writes down about them is in it."""
+    base = pool_root.ensure("base", print)
+    where = "/usr/lib/python3/dist-packages"
+    post = "".join(
+        f"    mkdir -p {where}/{name.replace('-', '_')}-{version}.dist-info\n"
+        f"    printf 'Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n' "
+        f"> {where}/{name.replace('-', '_')}-{version}.dist-info/METADATA\n"
+        for name, version in packages.items()
+    )
+    said = "".join(f"    org.osgdl.{line}\n" for line in labels.split("|") if line)
+    recipe = f"Bootstrap: localimage\nFrom: /pool/cache/{base.name}\n\n%post\n    true\n{post}\n%labels\n{said}\n"
+    (tmp_path / "x.def").write_text(recipe)
+    image_build.build(tmp_path / "x.def", str(tmp_path / "x.sif"), cpu=False, force=False, say=print)
+    done = osgdl("gpus", str(tmp_path / "x.sif"), "--json")
+    assert done.returncode == 0, done.stderr
+    held = json.loads(done.stdout)
+    assert (
+        tuple(held[f"gpus_{name}"] for name in ("minimum_capability", "maximum_capability", "minimum_runtime"))
+        == expected
+    )
