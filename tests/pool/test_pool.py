@@ -25,12 +25,13 @@ def osgdl(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_slots_advertise_what_ospool_slots_do(condor: Condor) -> None:
     done = condor.run(["condor_status", "-json", "-constraint", "PartitionableSlot"], cwd=Path("/"))
-    ads = {ad["GLIDEIN_Site"]: ad for ad in json.loads(done.stdout)}
-    assert set(ads) == {site.site for site in sites.load()}
+    ads = {ad["Machine"]: ad for ad in json.loads(done.stdout)}
+    assert set(ads) == {site.machine for site in sites.load()}
     for site in sites.load():
-        ad = ads[site.site]
+        ad = ads[site.machine]
         assert ad["OsgdlSimulatedGPU"] is True and ad["OSPool"] is True
-        assert ad["Machine"] == site.machine and ad["GLIDEIN_ResourceName"] == site.resource
+        assert ad["GLIDEIN_Site"] == site.site and ad["GLIDEIN_ResourceName"] == site.resource
+        assert {name: ad[name] for name in site.fault} == site.fault
         assert ad["HAS_SINGULARITY"] is site.singularity and ad["SINGULARITY_CAN_USE_SIF"] is site.singularity
         assert ad.get("HasSingularity", False) is site.singularity  # HTCondor's own test of it
         assert ad["HAS_CVMFS_singularity_opensciencegrid_org"] is site.cvmfs
