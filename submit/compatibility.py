@@ -14,7 +14,8 @@ Runs at render time too: standard library, Python 3.9.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -27,6 +28,8 @@ DATA = Path(__file__).parent / "data" / "compatibility.json"
 # of the number in a card's name, what every card of that name shows: 1 to 8 % less (rows of [[gpus]])
 HONEST = 0.92
 ALIASES = {"pytorch": "torch", "tf": "tensorflow", "tensorflow-gpu": "tensorflow", "jaxlib": "jax"}
+CPU = "cpu"  # the variant that has no CUDA: torch 2.8.0+cpu, tensorflow-cpu
+_RELEASE = re.compile(r"\d{1,4}(?:\.\d{1,4})*(?!\d)", re.ASCII)
 _SURE = ("low", "medium", "high")
 _NEWER = (9, 11)  # cuDNN from here on has no code before Turing
 
@@ -76,6 +79,18 @@ def number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+def release(field_name: str, version: str) -> tuple[int, ...]:
+    """ "2.15.0.post1" -> (2, 15, 0): the numbers of a version that a user or a package names.
+
+    Raises:
+        ImageError: it does not begin with a number.
+    """
+    found = _RELEASE.match(version)
+    if not found:
+        raise ImageError(wrong(field_name, version, "not a version", "want numbers such as 2.21", "See `pip list`"))
+    return number(found.group())
+
+
 def runtime(version: str) -> int:
     """ "12.4" -> 12040, as HTCondor's MaxSupportedVersion."""
     major, minor = (*number(version), 0)[:2]
@@ -92,31 +107,54 @@ def of_framework(
     Raises:
         ImageError: no such framework, version or variant in the data.
     """
-    known = ALIASES.get(name.lower(), name.lower())
+    plain = name.lower().replace("_", "-")
+    if plain.endswith(f"-{CPU}"):
+        plain, variant = plain[: -len(CPU) - 1], CPU
+    known = ALIASES.get(plain, plain)
     rows = [row for row in data()["frameworks"] if row["name"] == known]
     if not rows:
         names = sorted({row["name"] for row in data()["frameworks"]})
         raise _unknown("framework", name, "unknown", names)
-    wanted = number(version)[:2]
+    ends = [row[end] for row in rows for end in ("first", "last")]
+    numbers = release(known, version)
+    wanted = numbers[:2]
     rows = [row for row in rows if number(row["first"])[:2] <= wanted <= number(row["last"])[:2]]
     if known == "jax":  # its rows part inside a minor version
-        rows = [row for row in rows if number(row["first"]) <= number(version)[:3] or len(number(version)) < 3]
-        rows = [row for row in rows if number(version)[:3] <= (*number(row["last"]), 99)[:3]]
+        rows = [row for row in rows if number(row["first"]) <= numbers[:3] or len(numbers) < 3]
+        rows = [row for row in rows if numbers[:3] <= (*number(row["last"]), 99)[:3]]
     if not rows:
-        versions = sorted(
-            {r[end] for r in data()["frameworks"] if r["name"] == known for end in ("first", "last")}, key=number
-        )
-        raise _unknown(known, version, "no such version in the data", versions)
+        raise _no_version(known, version, ends)
+    if variant == CPU:
+        why = "this build has no CUDA: it computes on the CPU"
+        return Bounds(f"{known} {version} {CPU}", usable=False, warnings=(why,), sources=tuple(rows[0]["sources"]))
     chosen = [row for row in rows if (row.get("variant") == variant if variant else row["default"])]
     if not chosen:
         raise _unknown(f"{known} {version}", variant or "", "no such build", [row.get("variant", "") for row in rows])
+    if len(chosen) > 1:
+        parts = [f"{row['first']} to {row['last']} ({row['variant']})" for row in chosen]
+        what = "its builds differ, and it does not say which"
+        raise ImageError(wrong(known, version, what, f"want one of {', '.join(parts)}", f"Try {chosen[-1]['first']}"))
     return _of_row(chosen[0], version, cudnn, newest_cudnn)
+
+
+def of_driver(version: str) -> int:
+    """ "535.104.05" -> 12020: the CUDA API of an NVIDIA driver, which HTCondor advertises as MaxSupportedVersion.
+
+    A driver between two branches counts as the older one. DriverVersion (12.20) is the same number, not the driver's.
+
+    Raises:
+        ImageError: older or newer than every branch of the data.
+    """
+    branch = release("driver", version.lstrip("Rr"))[0]
+    apis: dict[int, int] = {int(row["branch"][1:]): row["max_supported_version"] for row in data()["drivers"]}
+    if not min(apis) <= branch <= max(apis):
+        raise _no_version("driver", version, map(str, apis))
+    return apis[max(known for known in apis if known <= branch)]
 
 
 def of_cuda(version: str) -> Bounds:
     """The bounds of a CUDA toolkit alone: what its own libraries have code for."""
     row = _cuda(version)
-    least = row["min_driver_linux"]
     return Bounds(
         name=f"CUDA {version}",
         gpus_minimum_capability=row["capability_min"],
@@ -124,7 +162,7 @@ def of_cuda(version: str) -> Bounds:
         gpus_minimum_runtime=_floor(row),
         strict_runtime=row["version"],
         reasons=(
-            f"runtime >= {_floor(row)}: CUDA {row['version']} runs with driver {least} and newer",
+            f"runtime >= {_floor(row)}: CUDA {row['version']} runs with driver {row['min_driver_linux']} and newer",
             f"capability {row['capability_min']} to {row['capability_max']}: what CUDA {row['version']} has code for",
         ),
         sources=tuple(row["sources"]),
@@ -148,6 +186,9 @@ def _of_row(row: Mapping[str, Any], version: str, cudnn: str | None, newest_cudn
     least = max(floors.values(), key=number)
     most = _last_of_major(highest)
     sources = (*row["sources"], *cuda["sources"], *(below["sources"] if below else ()))
+    sure = least_sure(row["confidence"], cuda["confidence"])
+    if below and list(floors.values()).count(least) == 1 and below["capability_min"] == least:
+        sure = least_sure(sure, below["confidence"])  # the floor is cuDNN's alone
     known = Bounds(
         name=f"{row['name']} {version}" + (f" {row['variant']}" if row.get("variant") else ""),
         gpus_minimum_capability=least,
@@ -160,20 +201,33 @@ def _of_row(row: Mapping[str, Any], version: str, cudnn: str | None, newest_cudn
             f"runtime >= {_floor(cuda)}: built with CUDA {cuda['version']}, which runs with driver "
             f"{cuda['min_driver_linux']} and newer",
             f"capability >= {least}: {'; '.join(floors)}",
+            *_only_by_floor(least, _floor(cuda)),
             f"capability <= {most}: the newest code in the wheel is for {highest}, and runs on its own major alone",
         ),
         warnings=_traps(row, cuda, highest, open_cudnn),
         sources=tuple(dict.fromkeys(sources)),
-        confidence=least_sure(row["confidence"], cuda["confidence"]),
+        confidence=sure,
     )
     return limited(known, row)
 
 
+def _only_by_floor(least: str, floor: str) -> tuple[str, ...]:
+    """Rule 4, where the data has a GPU for it: one too old that passes the runtime floor with its last driver."""
+    old = [row for row in data()["gpus"] if "last_driver" in row and number(row["capability"]) < number(least)]
+    old = [row for row in old if of_driver(row["last_driver"]) >= runtime(floor)]
+    if not old:
+        return ()
+    gpu = max(old, key=lambda row: number(row["capability"]))
+    what = f"a {gpu['model']} with driver {gpu['last_driver']} passes runtime >= {floor}, and this has no code for it"
+    return (f"both bounds: {what}",)
+
+
 def limited(known: Bounds, row: Mapping[str, Any]) -> Bounds:
-    """With the row's own limits, which are known and do not follow from the rules."""
-    for key, command in (("limit_min", "gpus_minimum_capability"), ("limit_max", "gpus_maximum_capability")):
-        if key in row:
-            reason = f"capability {'>=' if key == 'limit_min' else '<='} {row[key]}: {row['limit_reason']}"
+    """With the row's own limits, which are known and do not follow from the rules; they only tighten."""
+    limits = (("limit_min", "gpus_minimum_capability", max, ">="), ("limit_max", "gpus_maximum_capability", min, "<="))
+    for key, command, tightest, sign in limits:
+        if key in row and tightest(row[key], getattr(known, command), key=number) != getattr(known, command):
+            reason = f"capability {sign} {row[key]}: {row['limit_reason']}"
             known = replace(known, **{command: row[key], "reasons": (*known.reasons, reason)})
     return known
 
@@ -205,25 +259,20 @@ def _floor(cuda: Mapping[str, Any]) -> str:
 
 
 def _cuda(version: str) -> Mapping[str, Any]:
-    wanted = number(version)[:2]
+    wanted = release("CUDA", version)[:2]
     for row in data()["cuda"]:
         if number(row["version"]) == wanted:
             found: Mapping[str, Any] = row
             return found
-    raise _unknown("CUDA", version, "no such version in the data", [row["version"] for row in data()["cuda"]])
+    raise _no_version("CUDA", version, [row["version"] for row in data()["cuda"]])
 
 
 def _cudnn_floor(cudnn: str, cuda: str) -> Mapping[str, Any] | None:
     """The row of [[cudnn]] that holds for a version, built for a CUDA."""
-    rows = [
-        row
-        for row in data()["cudnn"]
-        if cudnn and number(row["first"]) <= number(cudnn) and number(row["cuda"]) <= number(cuda)
-    ]
-    best: Mapping[str, Any] | None = max(
-        rows, key=lambda row: (number(row["first"]), number(row["cuda"])), default=None
-    )
-    return best
+    newest = release("cuDNN", cudnn or "0")
+    rows = {(number(row["first"]), number(row["cuda"])): row for row in data()["cudnn"]}
+    key = max((key for key in rows if key[0] <= newest and key[1] <= number(cuda)), default=None)
+    return rows[key] if key else None
 
 
 def _last_of_major(capability: str) -> str:
@@ -237,14 +286,15 @@ def least_sure(*confidences: str) -> str:
     return min(confidences, key=_SURE.index)
 
 
-def _unknown(field_name: str, value: str, what: str, known: list[str]) -> ImageError:
-    near = get_close_matches(value, known, n=1, cutoff=0.3)
-    return ImageError(
-        wrong(
-            field_name,
-            value,
-            what,
-            f"want one of {', '.join(known)}",
-            f"Try {near[0] if near else known[-1]}, or add a row: docs/compatibility.md",
-        )
-    )
+def _no_version(field_name: str, version: str, known: Iterable[str]) -> ImageError:
+    """The nearest is the newest that is not newer; of a bare major, its newest."""
+    ordered = sorted(set(known), key=number)
+    wanted = release(field_name, version)
+    below = [one for one in ordered if number(one) <= (wanted if len(wanted) > 1 else (*wanted, 9999))]
+    return _unknown(field_name, version, "no such version in the data", ordered, (below or ordered[:1])[-1])
+
+
+def _unknown(field_name: str, value: str, what: str, known: list[str], near: str = "") -> ImageError:
+    near = near or (*get_close_matches(value, known, n=1, cutoff=0.3), known[-1])[0]
+    wanted = f"want one of {', '.join(known)}"
+    return ImageError(wrong(field_name, value, what, wanted, f"Try {near}, or add a row: docs/compatibility.md"))

@@ -52,7 +52,7 @@ def read(path: Path) -> Network:
     values: dict[str, Any] = {}
     for field in fields(Network):
         value = held.get(field.name)
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= (field.name == "batch")
         if not (isinstance(value, str) if field.name in ("name", "precision") else whole):
             raise BadInput(f"{path}: {field.name}", repr(value)[:40], wanted, mend)
         values[field.name] = value

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from submit import compatibility, gpus_table, image_bounds, image_contents
 from submit.compatibility import Bounds, data, number, of_framework
-from submit.errors import ImageError, KitError
+from submit.errors import ImageError, KitError, ToolMissing
 
 NEWEST = max(row["max_supported_version"] for row in data()["drivers"])
 # one tag for each image of the table, and the framework that is in it
@@ -29,11 +29,27 @@ IMAGES = {
     "pytorch/pytorch:2.9.0-cuda12.6-cudnn9-runtime": ("torch", "2.9", "cu126"),
     "pytorch/pytorch:1.13.1-cuda11.6-cudnn8-devel": ("torch", "1.13", "cu116"),
     "deepmi/fastsurfer:cu124-v2.4": ("torch", "2.4", "cu124"),
+    "docker://tensorflow/tensorflow:2.15.0.post1-gpu": ("tensorflow", "2.15", None),
+}
+# images of which only the CUDA is known; NVIDIA's want its exact version (None: the major is enough)
+CUDA_IMAGES = {
+    "htc/rocky:9-cuda-12.6.0": ("12.6", None),
+    "htc/rocky:8-cuda-11.0.3": ("11.0", None),
+    "projectmonai/monai": ("12.6", None),
+    "neuronets/nobrainer:latest": ("13.0", None),
+    "nvidia/cuda:12.6.0-cudnn-devel-rockylinux9": ("12.6", None),
+    "nvcr.io/nvidia/pytorch:24.05-py3": ("12.4", None),
+    "nvcr.io/nvidia/pytorch:24.10-py3": ("12.6", None),
+    "nvcr.io/nvidia/pytorch:25.02-py3": ("12.8", None),
+    "nvcr.io/nvidia/pytorch:25.10-py3": ("13.0", None),
+    "nvcr.io/nvidia/tensorflow:25.02-tf2-py3": ("12.8", 12080),
+    "nvcr.io/nvidia/tensorflow:23.03-tf1-py3": ("12.1", None),
 }
 NO_GPU = [
     "tensorflow/tensorflow:2.18.0-gpu",
     "tensorflow/tensorflow:latest-gpu",
     "tensorflow/tensorflow:2.17.0",
+    "docker://tensorflow/tensorflow",
     "htc/freesurfer:8.1.0",
 ]
 
@@ -104,13 +120,8 @@ def test_every_image_row_is_met_by_an_example() -> None:
     examples = [
         *IMAGES,
         *NO_GPU,
+        *CUDA_IMAGES,
         "htc/deeplabcut:3.0.0rc4",
-        "htc/rocky:9-cuda-12.6.0",
-        "projectmonai/monai:1.4",
-        "nvidia/cuda:12.6.0-cudnn-devel-rockylinux9",
-        *(f"nvcr.io/nvidia/pytorch:{month}-py3" for month in ("24.05", "24.10", "25.02", "25.10")),
-        "nvidia/tensorflow:25.02-tf2-py3",
-        "nvidia/tensorflow:23.03-tf1-py3",
     ]
     names = [
         re.sub(r"^(docker://|/cvmfs/singularity.opensciencegrid.org/)?([\w-]+(\.[\w-]+)+/)?", "", e) for e in examples
@@ -119,6 +130,44 @@ def test_every_image_row_is_met_by_an_example() -> None:
         assert any(re.fullmatch(row["match"], name) for name in names), row["match"]
     for example in examples:
         assert isinstance(image_bounds.bounds(example), Bounds)
+
+
+@pytest.mark.parametrize(("image", "holds"), list(CUDA_IMAGES.items()))
+def test_an_image_known_by_its_cuda_lets_in_what_that_cuda_runs_on(image: str, holds: tuple[str, int | None]) -> None:
+    bounds, (version, exact) = image_bounds.bounds(image), holds
+    cuda = next(row for row in data()["cuda"] if row["version"] == version)
+    least = exact or 1000 * int(version.split(".")[0])
+    for gpu in data()["gpus"]:
+        inside = float(cuda["capability_min"]) <= float(gpu["capability"]) <= float(cuda["capability_max"])
+        for api in drivers_of(gpu):
+            admitted = bounds.admits(gpu["capability"], api)
+            assert not admitted or (inside and api >= least), f"{gpu['model']}, CUDA API {api}"
+            if not any("release notes" in reason for reason in bounds.reasons):  # which know of fewer
+                assert admitted == (inside and api >= least), f"{gpu['model']}, CUDA API {api}"
+
+
+def test_every_framework_in_an_image_must_run() -> None:
+    """DeepLabCut's image: TensorFlow 2.10 beside PyTorch 2.4."""
+    bounds = image_bounds.bounds("hub.opensciencegrid.org/htc/deeplabcut:3.0.0rc4")
+    held = [r for r in data()["frameworks"] if (r["name"], r["first"]) == ("tensorflow", "2.10")]
+    held += [r for r in data()["frameworks"] if (r["first"], r.get("variant")) == ("2.4", "cu121")]
+    assert len(held) == 2
+    for gpu in data()["gpus"]:
+        for api in drivers_of(gpu):
+            assert bounds.admits(gpu["capability"], api) == all(runs(row, gpu, api) for row in held), gpu["model"]
+
+
+@pytest.mark.parametrize("row", [row for row in framework_rows() if row.values[0]["newest_cudnn"]])  # type: ignore[index]
+def test_the_newest_cudnn_lets_in_no_gpu_before_turing(row: Any) -> None:
+    """Whatever else bounds it: a row's own limits never loosen what cuDNN wants."""
+    for version in ("9.11", "9.28.0.1"):
+        bounds = of_framework(row["name"], row["first"], row.get("variant"), cudnn=version)
+        for gpu in data()["gpus"]:
+            for api in drivers_of(gpu):
+                expected = runs({**row, "cudnn": version}, gpu, api)
+                assert bounds.admits(gpu["capability"], api) == bool(expected), f"{gpu['model']}, cuDNN {version}"
+    newest = of_framework(row["name"], row["first"], row.get("variant"), newest_cudnn=True)
+    assert newest.gpus_minimum_capability == "7.5"
 
 
 @pytest.mark.parametrize("image", NO_GPU)
@@ -149,15 +198,47 @@ def test_every_row_names_its_sources_and_how_sure_it_is() -> None:
         for row in data()[table]:
             assert row["confidence"] in ("high", "medium", "low"), row
             assert row["sources"] and set(row["sources"]) <= set(sources), row
+            for key in ("first", "last", "version", "cuda", "cudnn", "capability", "capability_min", "capability_max"):
+                assert re.fullmatch(r"\d+(\.\d+)*", row.get(key, "0")), row
+            for code in (*row.get("sass", ()), *row.get("ptx", ())):
+                assert re.fullmatch(r"\d+\.\d", code), row
+    named = {key for rows in data().values() if isinstance(rows, list) for row in rows for key in row["sources"]}
+    assert named == set(sources), "a source that no row names"
     for gpu in data()["gpus"]:
         if "advertised_mb" in gpu:  # 0.92 of the number on the box takes every card of that name
             assert compatibility.HONEST * gpu["memory_gb"] * 1024 <= gpu["advertised_mb"] < gpu["memory_gb"] * 1024
+
+
+@pytest.mark.parametrize("text", ["torch==2.8+cpu", "tensorflow-cpu==2.21", "tensorflow_cpu==2.21"])
+def test_a_build_without_cuda_is_said_so(text: str) -> None:
+    name, version = text.split("==")
+    version, _, variant = version.partition("+")
+    found = of_framework(name, version, variant or None)
+    assert not found.usable and found.warnings == ("this build has no CUDA: it computes on the CPU",)
+
+
+@pytest.mark.parametrize(
+    ("driver", "api"),
+    [("535.104.05", 12020), ("R580", 13000), ("550.54.14", 12040), ("418.39", 10010), ("430.64", 10010)],
+)
+def test_a_driver_brings_a_cuda(driver: str, api: int) -> None:
+    assert compatibility.of_driver(driver) == api
+
+
+@pytest.mark.parametrize("driver", ["12.4", "340.29", "999.1", "", "new"])
+def test_what_is_no_driver_is_refused(driver: str) -> None:
+    with pytest.raises(
+        ImageError, match=r"^driver='.*': (no such version in the data; want one of 384, |not a version)"
+    ):
+        compatibility.of_driver(driver)
 
 
 def test_traps() -> None:
     old = of_framework("torch", "2.13")
     assert not old.admits("7.0", 13000)  # a V100 with driver 580 passes the runtime floor alone
     assert any("V100 with driver 580" in trap for trap in old.warnings)
+    both = "both bounds: a GTX 1080 with driver R580 passes runtime >= 12.0, and this has no code for it"
+    assert both in of_framework("torch", "2.8").reasons
     assert image_bounds.bounds("tensorflow==2.21").gpus_minimum_capability == "6.0"
     newest = image_bounds.bounds("tensorflow[and-cuda]==2.21.0")
     assert newest.gpus_minimum_capability == "7.5" and any("nothing pins" in reason for reason in newest.reasons)
@@ -172,10 +253,21 @@ def test_traps() -> None:
     ("text", "message"),
     [
         ("keras==3.1", r"^framework='keras': unknown; want one of jax, tensorflow, torch\. Try "),
-        ("torch==9.9", r"^torch='9.9': no such version in the data; want one of 1\.13, .*2\.15\. Try 2\.9"),
+        (
+            "torch==9.9",
+            r"^torch='9.9': no such version in the data; want one of 1\.13, .*2\.15\. Try 2\.15, or add a row",
+        ),
         ("torch==2.8+cu118", r"^torch 2\.8='cu118': no such build; want one of cu126, cu128, cu129"),
         ("docker://nobody/nothing:1", r"^image='docker://nobody/nothing:1': nothing is known"),
         ("", r"^image='': nothing is known"),
+        ("torch==3.0", r"Try 2\.15, or add a row"),
+        ("tensorflow==1.4", r"Try 1\.12, or add a row"),
+        ("torch==2", r"Try 2\.15, or add a row"),
+        ("jax==0.4", r"^jax='0\.4': its builds differ, .* 0\.4\.12 to 0\.4\.25 \(cuda11\), .*Try 0\.4\.26\.$"),
+        ("jax==0.4.3", r"^jax='0\.4\.3': no such version in the data; want one of 0\.4\.4, "),
+        ("jax[cuda13]==0.4.30", r"^jax 0\.4\.30='cuda13': no such build; want one of cuda12"),
+        ("nvidia/cuda:12.7.1-base", r"^CUDA='12\.7\.1': no such version .*Try 12\.6, or"),
+        ("pytorch/pytorch:2.8.0-cuda12.7-cudnn9-devel", r"^torch 2\.8\.0='cu127': no such build"),
         ("nowhere.sif", r"^image='nowhere.sif': no such file"),
         ("nowhere/container.def", r"^image='nowhere/container.def': No such file"),
     ],
@@ -187,7 +279,14 @@ def test_what_is_unknown_is_one_line_that_helps(text: str, message: str) -> None
 
 
 @given(
-    st.one_of(st.text(max_size=60), st.from_regex(r"\A(tensorflow|torch|jax|tf)(\[[\w,-]{0,9}\])?==[\d.+cu]{1,12}\Z"))
+    st.one_of(
+        st.text(max_size=60),
+        st.from_regex(r"\A(tensorflow|torch|jax|tf)(\[[\w,-]{0,9}\])?==[\d.+cu]{1,12}\Z"),
+        st.from_regex(
+            r"\A(docker://)?((tensorflow/tensorflow|nvidia/cuda|htc/rocky|opensciencegrid/tensorflow-gpu):[\d.a-z-]{0,9}"
+            r"|(py|h)torch/pytorch:[\d.rc]{0,6}-cuda[\d.]{0,5}-cudnn\d?-(runtime|devel))(-gpu)?\Z"
+        ),
+    )
 )
 def test_any_text_gives_bounds_or_one_line(text: str) -> None:
     try:
@@ -219,6 +318,78 @@ def test_a_definition_is_read_by_its_pins_else_by_its_base(tmp_path: Path) -> No
     file.write_text("Bootstrap: docker\nFrom: x/y:1\n%post\n pip install numpy==2.0\n")
     with pytest.raises(ImageError, match="nothing is known"):
         image_contents.bounds(str(file))
+
+
+@pytest.mark.parametrize(
+    ("base", "installed", "expected"),
+    [
+        ("python:3.12", "torch==2.8.0 --index-url https://example.org/whl/cu126", ("5.0", "9.0", "12.0")),
+        ("python:3.12", "'jax[cuda13]==0.11.0'", ("7.5", "12.1", "13.0")),
+        ("python:3.12", "'jax[cuda12]==0.11.0'", ("7.5", "12.1", "12.0")),  # not the default build
+        ("python:3.12", "'jax[cuda12]==0.10.0'", ("7.5", "12.1", "12.0")),  # the newest cuDNN
+        ("python:3.12", "'jax[cuda12]==0.10.0' nvidia-cudnn-cu12==9.10.2.21", ("5.2", "12.1", "12.0")),
+        ("python:3.12", "tensorflow[and-cuda]==2.21.0 'nvidia-cudnn-cu12<=9.10.2.21'", ("6.0", "9.0", "12.0")),
+        ("tensorflow/tensorflow:2.17.0-gpu", "nibabel", ("6.0", "9.0", "12.0")),
+        ("a/b:1\n%post\n true\nBootstrap: docker\nFrom: htc/pytorch:2.3.1-cuda11.8", "x", ("3.7", "9.0", "11.0")),
+        ("python:3.12", "torch==2.8.0+cpu tensorflow[and-cuda]==2.19.0", ("6.0", "9.0", "12.0")),
+    ],
+)
+def test_what_a_definition_installs(tmp_path: Path, base: str, installed: str, expected: tuple[str, ...]) -> None:
+    file = tmp_path / "container.def"
+    said = "# torch==1.13\n%help\n jax==0.4.30\n"
+    file.write_text(f"Bootstrap: docker\nFrom: {base}\n\n%post\n    pip install \\\n    {installed}\n{said}")
+    found = image_contents.bounds(str(file))
+    assert tuple(getattr(found, command) for command in gpus_table.COMMANDS) == expected
+
+
+def test_traps_of_a_definition(tmp_path: Path) -> None:
+    file = tmp_path / "container.def"
+
+    def of(installed: str, base: str = "python:3.12") -> Bounds:
+        file.write_text(f"Bootstrap: docker\nFrom: {base}\n%post\n    pip install {installed}\n")
+        return image_contents.bounds(str(file))
+
+    assert image_contents.NO_CUDA in of("tensorflow==2.21.0").warnings
+    assert image_contents.NO_CUDA not in of("tensorflow==2.21.0", "nvidia/cuda:12.5.1-cudnn-runtime").warnings
+    assert not of("tensorflow-cpu==2.21.0").usable
+    two = of("'tensorflow[and-cuda]==2.19.0' torch==2.15.0+cu130")
+    assert two.confidence == "medium" and any("two CUDA majors" in trap for trap in two.warnings)
+    none = of("torch==2.7.0+cu128 tensorflow==1.12")
+    assert not none.usable and any("no GPU runs both" in trap for trap in none.warnings)
+    for installed in ("tensorflow[and-cuda]", "numpy 'torch>=2.4'", "jax"):
+        with pytest.raises(ImageError, match=r"(and-cuda\]|torch|jax) without a version; want it pinned: "):
+            of(installed)
+
+
+def test_a_sif_is_read_by_what_python_has_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real Apptainer opens one in tests/pool; here are the packages that matter."""
+    (tmp_path / "x.sif").touch()
+    said = ""
+    monkeypatch.setattr(image_contents.apptainer, "output", lambda words, folder: said)
+
+    def of(**packages: str) -> Bounds:
+        nonlocal said
+        said = "WARNING: of Apptainer\n" + json.dumps({k.replace("_", "-"): v for k, v in packages.items()}) + "\n"
+        return image_contents.bounds(str(tmp_path / "x.sif"))
+
+    assert of(torch="2.8.0").gpus_minimum_capability == "7.0"
+    assert of(tensorflow="2.21.0", nvidia_cudnn_cu12="9.28.0.1").gpus_minimum_capability == "7.5"
+    assert of(jax="0.10.0", jax_cuda13_plugin="0.10.0", nvidia_cudnn_cu13="9.20").gpus_minimum_runtime == "13.0"
+    assert image_contents.NO_CUDA in of(tensorflow="2.21.0").warnings
+    assert not of(tensorflow_cpu="2.21.0").usable and not of(torch="2.8.0+cpu").usable
+    with pytest.raises(ImageError, match=r"^torch 2\.6\.0a0='ecf3b': no such build; want one of cu118, cu124, cu126"):
+        of(torch="2.6.0a0+ecf3b")  # NVIDIA's own
+    said = "Traceback"
+    with pytest.raises(ImageError, match="its python3 lists no packages: 'Traceback'; want an image with Python"):
+        image_contents.bounds(str(tmp_path / "x.sif"))
+
+
+def test_a_sif_needs_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.sif").touch()
+    monkeypatch.setattr(image_contents.apptainer, "version", lambda: None)
+    monkeypatch.setattr(image_contents.apptainer.pool, "init_pid", lambda: 0)
+    with pytest.raises(ToolMissing, match=r"^apptainer: not here"):
+        image_contents.bounds(str(tmp_path / "x.sif"))
 
 
 def test_the_json_has_the_commands_as_keys() -> None:
