@@ -11,7 +11,7 @@ DEMO ?= demo
 PYTEST ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test soak data clean
+.PHONY: help setup demo test soak bench data clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -32,6 +32,13 @@ test: $(VENV)/.dev
 soak: $(VENV)/.dev
 	@sh tools/need.sh $(TEST_PACKAGES)
 	@sh tools/test.sh --soak $(PYTEST)
+
+## make bench             claims of speed, each beside the plain way of doing it, as ratios
+bench: $(VENV)/.kit
+	@sh tools/need.sh $(PACKAGES)
+	@$(BIN)/osgdl pool up
+	@mkdir -p build && $(BIN)/osgdl pool exec -- condor_status -long -constraint PartitionableSlot > build/slots.ads
+	$(BIN)/python benchmarks/match.py build/slots.ads
 
 ## make setup             .venv alone: the kit, the trainer's libraries, the tools
 setup: $(VENV)/.dev

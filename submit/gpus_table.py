@@ -6,8 +6,10 @@ import json
 import textwrap
 from typing import Any
 
+from submit import gpu_memory
 from submit.compatibility import Bounds, data
 from submit.gpu_memory import Estimate
+from submit.units import mebibytes
 
 COMMANDS = ("gpus_minimum_capability", "gpus_maximum_capability", "gpus_minimum_runtime")
 
@@ -27,7 +29,7 @@ def as_json(bounds: Bounds, memory: str = "", estimate: Estimate | None = None) 
         "warnings": list(bounds.warnings),
         "sources": [f"{key}: {data()['sources'][key]}" for key in bounds.sources],
         "confidence": bounds.confidence,
-        "gpus": cards(bounds),
+        "gpus": cards(bounds, memory),
     }
     if estimate:
         found["memory"] = estimate.as_json()
@@ -53,7 +55,7 @@ def text(bounds: Bounds, explain: bool, memory: str = "", estimate: Estimate | N
     for trap in bounds.warnings:
         lines += _comment("Take care: " + trap)
     if explain:
-        admitted = cards(bounds)
+        admitted = cards(bounds, memory)
         lines += _comment("Runs on: " + (", ".join(admitted["admitted"]) or "no GPU"))
         lines += _comment("Left out: " + (", ".join(admitted["refused"]) or "none"))
         lines += _comment(
@@ -62,14 +64,15 @@ def text(bounds: Bounds, explain: bool, memory: str = "", estimate: Estimate | N
     return "\n".join(lines)
 
 
-def cards(bounds: Bounds) -> dict[str, list[str]]:
+def cards(bounds: Bounds, memory: str = "") -> dict[str, list[str]]:
     """The GPUs that the data knows, with their newest driver: admitted and refused."""
+    small = gpu_memory.left_out(mebibytes(memory)) if memory else ()
     newest = max(row["max_supported_version"] for row in data()["drivers"])
     drivers = {row["branch"]: row["max_supported_version"] for row in data()["drivers"]}
     sorted_out: dict[str, list[str]] = {"admitted": [], "refused": []}
     for row in data()["gpus"]:
         can = bounds.admits(row["capability"], drivers.get(row.get("last_driver", ""), newest))
-        sorted_out["admitted" if can else "refused"].append(row["model"])
+        sorted_out["admitted" if can and row["model"] not in small else "refused"].append(row["model"])
     return sorted_out
 
 

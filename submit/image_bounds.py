@@ -13,9 +13,13 @@ from submit.errors import ImageError, wrong
 from submit.images import CVMFS_REPOSITORY
 
 _SPEC = re.compile(
-    r"([A-Za-z][A-Za-z-]*?)(?:\[([\w,-]+)\])?(?:==|-| )v?(\d{1,4}(?:\.\d{1,4}){0,3})(?:\+(\w+))?", re.ASCII
+    r"([A-Za-z][A-Za-z-]*?)(?:\[([\w,-]+)\])?(?:==|-| )"
+    r"v?(\d{1,4}(?:\.\d{1,4}){0,3})(?:\.?(?:rc|post|a|b)\d+)?(?:\+([\w.]+))?",
+    re.ASCII,
 )
-_REGISTRY = re.compile(r"^(?:docker://)?(?:[\w-]+(?:\.[\w-]+)+(?::\d+)?/)?")
+# extras that bring the newest cuDNN, where the wheel does not pin it
+_OPEN = re.compile(r"and-cuda|cuda1\d(?!_local)")
+_REGISTRY = re.compile(r"^(?:docker://|/cvmfs/unpacked\.cern\.ch/)?(?:(?:[\w-]+(?:\.[\w-]+)+|localhost)(?::\d+)?/)?")
 
 
 def bounds(text: str) -> Bounds:
@@ -27,7 +31,7 @@ def bounds(text: str) -> Bounds:
     spec = _SPEC.fullmatch(text.strip())
     if spec and "/" not in text:
         name, extras, version, local = spec.groups()
-        return of_framework(name, version, local or _variant(extras), newest_cudnn="and-cuda" in (extras or ""))
+        return of_framework(name, version, local or _variant(extras), newest_cudnn=bool(_OPEN.search(extras or "")))
     return of_reference(text)
 
 

@@ -404,6 +404,23 @@ def test_the_json_has_the_commands_as_keys() -> None:
     assert "Tesla V100 16GB" in held["gpus"]["admitted"] and "RTX 5090" in held["gpus"]["refused"]
 
 
+def test_what_memory_leaves_out_is_not_among_the_cards() -> None:
+    shown = gpus_table.cards(image_bounds.bounds("torch==2.8"), "39GB")
+    assert "T4" in shown["refused"] and "A100 40GB" in shown["admitted"]
+
+
+@pytest.mark.parametrize(
+    ("text", "floor"),
+    [
+        ("jax[cuda12]==0.10", "7.5"),
+        ("torch==2.8.0rc1", "7.0"),
+        ("docker://localhost:5000/tensorflow/tensorflow:2.17.0-gpu", "6.0"),
+    ],
+)
+def test_forms_that_pip_and_registries_write(text: str, floor: str) -> None:
+    assert image_bounds.bounds(text).gpus_minimum_capability == floor
+
+
 def test_the_text_is_lines_for_a_submit_file() -> None:
     from submit.description import Description
 
