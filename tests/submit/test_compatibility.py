@@ -19,7 +19,7 @@ from submit.errors import ImageError, KitError, ToolMissing
 NEWEST = max(row["max_supported_version"] for row in data()["drivers"])
 # one tag for each image of the table, and the framework that is in it
 IMAGES = {
-    "hub.opensciencegrid.org/htc/tensorflow:2.15": ("tensorflow", "2.15", None),
+    "registry.example:5000/htc/tensorflow:2.15": ("tensorflow", "2.15", None),
     "/cvmfs/singularity.opensciencegrid.org/htc/pytorch:2.3.1-cuda11.8": ("torch", "2.3", "cu118"),
     "opensciencegrid/tensorflow-gpu:2.3-cuda-10.1": ("tensorflow", "2.3", None),
     "docker://tensorflow/tensorflow:1.14.0-gpu-py3": ("tensorflow", "1.14", None),
@@ -38,12 +38,12 @@ CUDA_IMAGES = {
     "projectmonai/monai": ("12.6", None),
     "neuronets/nobrainer:latest": ("13.0", None),
     "nvidia/cuda:12.6.0-cudnn-devel-rockylinux9": ("12.6", None),
-    "nvcr.io/nvidia/pytorch:24.05-py3": ("12.4", None),
-    "nvcr.io/nvidia/pytorch:24.10-py3": ("12.6", None),
-    "nvcr.io/nvidia/pytorch:25.02-py3": ("12.8", None),
-    "nvcr.io/nvidia/pytorch:25.10-py3": ("13.0", None),
-    "nvcr.io/nvidia/tensorflow:25.02-tf2-py3": ("12.8", 12080),
-    "nvcr.io/nvidia/tensorflow:23.03-tf1-py3": ("12.1", None),
+    "registry.example/nvidia/pytorch:24.05-py3": ("12.4", None),
+    "registry.example/nvidia/pytorch:24.10-py3": ("12.6", None),
+    "registry.example/nvidia/pytorch:25.02-py3": ("12.8", None),
+    "registry.example/nvidia/pytorch:25.10-py3": ("13.0", None),
+    "registry.example/nvidia/tensorflow:25.02-tf2-py3": ("12.8", 12080),
+    "registry.example/nvidia/tensorflow:23.03-tf1-py3": ("12.1", None),
 }
 NO_GPU = [
     "tensorflow/tensorflow:2.18.0-gpu",
@@ -148,7 +148,7 @@ def test_an_image_known_by_its_cuda_lets_in_what_that_cuda_runs_on(image: str, h
 
 def test_every_framework_in_an_image_must_run() -> None:
     """DeepLabCut's image: TensorFlow 2.10 beside PyTorch 2.4."""
-    bounds = image_bounds.bounds("hub.opensciencegrid.org/htc/deeplabcut:3.0.0rc4")
+    bounds = image_bounds.bounds("registry.example:5000/htc/deeplabcut:3.0.0rc4")
     held = [r for r in data()["frameworks"] if (r["name"], r["first"]) == ("tensorflow", "2.10")]
     held += [r for r in data()["frameworks"] if (r["first"], r.get("variant")) == ("2.4", "cu121")]
     assert len(held) == 2
