@@ -19,7 +19,7 @@ from submit.errors import ImageError, KitError, ToolMissing
 NEWEST = max(row["max_supported_version"] for row in data()["drivers"])
 # one tag for each image of the table, and the framework that is in it
 IMAGES = {
-    "registry.example:5000/htc/tensorflow:2.15": ("tensorflow", "2.15", None),
+    "registry.example/htc/tensorflow:2.15": ("tensorflow", "2.15", None),
     "/cvmfs/singularity.opensciencegrid.org/htc/pytorch:2.3.1-cuda11.8": ("torch", "2.3", "cu118"),
     "opensciencegrid/tensorflow-gpu:2.3-cuda-10.1": ("tensorflow", "2.3", None),
     "docker://tensorflow/tensorflow:1.14.0-gpu-py3": ("tensorflow", "1.14", None),
@@ -148,7 +148,7 @@ def test_an_image_known_by_its_cuda_lets_in_what_that_cuda_runs_on(image: str, h
 
 def test_every_framework_in_an_image_must_run() -> None:
     """DeepLabCut's image: TensorFlow 2.10 beside PyTorch 2.4."""
-    bounds = image_bounds.bounds("registry.example:5000/htc/deeplabcut:3.0.0rc4")
+    bounds = image_bounds.bounds("registry.example/htc/deeplabcut:3.0.0rc4")
     held = [r for r in data()["frameworks"] if (r["name"], r["first"]) == ("tensorflow", "2.10")]
     held += [r for r in data()["frameworks"] if (r["first"], r.get("variant")) == ("2.4", "cu121")]
     assert len(held) == 2
