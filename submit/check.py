@@ -55,11 +55,12 @@ def check(files: Iterable[Path]) -> list[Finding]:
     return list({(finding.file, finding.line, finding.rule.id, finding.message): finding for finding in found}.values())
 
 
-def files_here(folder: Path) -> list[Path]:
-    """The submit files and workflows of a folder. Raises KitError where there is none."""
-    found = sorted([*folder.glob("*.sub"), *folder.glob(f"*{WORKFLOW_SUFFIX}")])
+def files_here(folder: Path, workflows: bool = True) -> list[Path]:
+    """The submit files, and workflows, of a folder. Raises KitError where there is none."""
+    suffixes = [".sub", WORKFLOW_SUFFIX][: 1 + workflows]
+    found = sorted(path for suffix in suffixes for path in folder.glob(f"*{suffix}"))
     if not found:
-        raise KitError(f"{folder.resolve()}: no *.sub and no *.dag here; want one. Name it: osgdl check FILE.sub")
+        raise KitError(f"{folder.resolve()}: no {' and no '.join(suffixes)} file here; want one. Name it.")
     return found
 
 

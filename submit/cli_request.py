@@ -33,6 +33,10 @@ def gpus(
     """
     from submit import gpu_memory, gpus_table, image_contents
 
+    if model and memory:
+        raise typer.BadParameter("--memory and --model both say how much memory: give one")
+    if not model and (batch is not None or precision):
+        raise typer.BadParameter("--batch and --precision are for --model MODEL.JSON: name one")
     bounds = image_contents.bounds(image)
     estimate = gpu_memory.of_file(model, batch, precision) if model else None
     asked = estimate.gpus_minimum_memory if estimate else gpu_memory.honest(memory) if memory else ""
@@ -84,9 +88,7 @@ def migrate(
     """
     from submit import check, migrate
 
-    planned = [
-        migrate.plan(file, to) for file in files or check.files_here(Path()) if file.suffix != check.WORKFLOW_SUFFIX
-    ]
+    planned = [migrate.plan(file, to) for file in files or check.files_here(Path(), workflows=False)]
     for migration in planned:
         typer.echo(migrate.diff(migration), nl=False)
         for line, note in migration.notes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from submit.errors import KitError, wrong
 from submit.slots import Slots
 
 # evaluated as clauses of their own: inside Requirements they hide behind one countMatches(MY.RequireGPUs, ...)
@@ -202,9 +203,19 @@ class _Evaluation:
                 continue
             value = self.parsed.get(text)
             if value is None:
-                value = self.parsed[text] = self.classad.ExprTree(text)
+                value = self.parsed[text] = self.expression(name, text)
             ad[name] = value
         return ad
+
+    def expression(self, name: str, text: str) -> Any:
+        """Raises KitError where the slots' table holds what is no expression."""
+        try:
+            return self.classad.ExprTree(text)
+        except self.classad.ClassAdException:
+            what = wrong(
+                name, text, "no ClassAd expression", "want what condor_status prints", "Take the snapshot again"
+            )
+            raise KitError(f"slots: {what}") from None
 
     def by(self, name: str) -> Iterator[tuple[str, int]]:
         """Each value of a text attribute and its slots."""

@@ -100,6 +100,8 @@ def plan(path: Path, to: str = AUTOMATIC) -> Migration:
     """
     if to not in SYNTAXES:
         raise ImageError(wrong("to", to, "unknown", f"want one of {', '.join(SYNTAXES)}", "Choose one"))
+    if path.suffix == ".dag":
+        raise KitError(f"{path}: a workflow; want a submit file. Name those of its nodes.")
     description = Description.read(path)
     work = _Work(description, {key(command.name): command.first for command in description.commands()})
     old = description.text

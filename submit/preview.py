@@ -77,7 +77,7 @@ def dry_run(file: Path, local: bool = False) -> list[str]:
         if done.returncode:
             said = " ".join((done.stderr + done.stdout).split())
             raise KitError(f"{file}: condor_submit refused it: {said[-400:]}")
-        ads = [ad for ad in target.read_text(encoding="utf-8").split("\n\n") if "=" in ad]
+        ads = [ad for ad in target.read_text(encoding="utf-8", errors="replace").split("\n\n") if "=" in ad]
     if not ads:
         raise KitError(f"{file}: queues no job; want at least one. End it with `queue`.")
     # of several processes each ad holds only what differs from the first

@@ -70,7 +70,7 @@ class Slots:
             if isinstance(data, list):
                 return cls.of_ads("\n".join(f"{k} = {_literal(v)}" for k, v in ad.items()) for ad in data)
             return cls._of_snapshot(data)
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             raise _unreadable(path, f"{type(fault).__name__} {fault}"[:80]) from None
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -259,13 +258,3 @@ class Submission:
             if entry.path and entry.path.suffix in (".sh", ".py", ".bash") and (text := read_script(entry.path)):
                 found.setdefault(entry.path, text)
         return found
-
-    @cached_property
-    def argument_words(self) -> list[str]:
-        """The arguments as the program gets them, as well as can be told from here."""
-        value = self.value("arguments")
-        text = value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
-        try:
-            return shlex.split(text)
-        except ValueError:
-            return text.split()

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from submit import image_bounds
-from submit.compatibility import Bounds
+from submit import gpu_memory, image_bounds
+from submit.compatibility import Bounds, data
 from submit.description import Command
 from submit.errors import KitError
 from submit.findings import Hit, looks_for
@@ -20,16 +20,6 @@ PROPERTIES = {
     "gpus_maximum_capability": "Capability",
     "gpus_minimum_memory": "GlobalMemoryMb",
     "gpus_minimum_runtime": "MaxSupportedVersion",
-}
-# GB in the name of a card -> the card, and what it advertises as GlobalMemoryMb (shared fact sheet on GPUs, rule 5)
-MARKETED = {
-    11: ("RTX 2080 Ti", 11019),
-    16: ("V100 16 GB", 16160),
-    24: ("TITAN RTX", 24220),
-    32: ("V100 32 GB", 32510),
-    40: ("A100 40 GB", 40536),
-    48: ("RTX 6000 Ada", 48539),
-    80: ("H100 80 GB", 81079),
 }
 _LEGACY = re.compile(
     r"\bCUDA(?:Capability|DriverVersion|GlobalMemoryMb|DeviceName|RuntimeVersion|MaxSupportedVersion)\b"
@@ -123,14 +113,18 @@ def marketed_memory(job: Submission) -> Iterator[Hit]:
         asked = int(value) if value.isdigit() else _size(value)
     elif found := re.search(r"\bGlobalMemoryMb\s*>=?\s*(\d+)", job.value("require_gpus"), re.IGNORECASE):
         command, asked = job.command("require_gpus"), int(found.group(1))
-    gigabytes = asked // 1024
-    if command and asked % 1024 == 0 and gigabytes in MARKETED:
-        card, advertised = MARKETED[gigabytes]
-        fit = int(gigabytes * 0.93)
+    # a number on a box, and a card sold as that which shows less
+    gigabytes = asked // 1024 if asked % 1024 == 0 else 0
+    sold = [
+        card for card in data()["gpus"] if card["memory_gb"] == gigabytes and card.get("advertised_mb", asked) < asked
+    ]
+    if command and sold:
+        fit = gpu_memory.honest(f"{gigabytes}GB")
         yield Hit(
             command.first,
-            f"{command.name}: {gigabytes} GB leaves out the {card}, which advertises {advertised} MB",
-            f"Ask for {fit}GB ({fit * 1024} MB) to take cards sold as {gigabytes} GB.",
+            f"{command.name}: {gigabytes} GB leaves out the {sold[0]['model']}, which advertises "
+            f"{sold[0]['advertised_mb']} MB",
+            f"Ask for {fit} to take cards sold as {gigabytes} GB.",
         )
 
 
@@ -170,30 +164,28 @@ def cuda_version(job: Submission) -> Iterator[Hit]:
         yield Hit(command.first, "cuda_version asks for an attribute that no machine advertises any more", edits=edits)
 
 
+def _missing(job: Submission, name: str, asked: bool, why: str) -> Iterator[Hit]:
+    """The bound `name` that the image needs and nothing asks for; `why` takes its value."""
+    value = getattr(bounds(job), name, "")
+    if value and job.lacks(name) and not asked:
+        mend = f"Add `{name} = {value}`."
+        yield Hit(job.line("request_gpus"), why.format(value), mend, job.addition(name, value))
+
+
 @looks_for("OSG208", Submission)
 def no_runtime(job: Submission) -> Iterator[Hit]:
-    needed, expression = bounds(job), job.value("require_gpus")
+    expression = job.value("require_gpus")
     asked = any(names(expression, name) for name in ("MaxSupportedVersion", "DriverVersion", "NvidiaDriver"))
-    if needed and needed.gpus_minimum_runtime and job.lacks("gpus_minimum_runtime") and not asked:
-        yield Hit(
-            job.line("request_gpus"),
-            f"the image holds CUDA {needed.gpus_minimum_runtime.split('.')[0]}, and no driver is asked for",
-            f"Add `gpus_minimum_runtime = {needed.gpus_minimum_runtime}`.",
-            job.addition("gpus_minimum_runtime", needed.gpus_minimum_runtime),
-        )
+    yield from _missing(
+        job, "gpus_minimum_runtime", asked, "the image needs a driver for CUDA {}, and none is asked for"
+    )
 
 
 @looks_for("OSG209", Submission)
 def no_floor(job: Submission) -> Iterator[Hit]:
-    needed = bounds(job)
     asked = names(job.value("require_gpus"), "Capability") or "Capability" in job.value("requirements")
-    if needed and needed.gpus_minimum_capability and job.lacks("gpus_minimum_capability") and not asked:
-        yield Hit(
-            job.line("request_gpus"),
-            f"the image runs on capability {needed.gpus_minimum_capability} or newer, and none is asked for",
-            f"Add `gpus_minimum_capability = {needed.gpus_minimum_capability}`.",
-            job.addition("gpus_minimum_capability", needed.gpus_minimum_capability),
-        )
+    why = "the image runs on capability {} or newer, and none is asked for"
+    yield from _missing(job, "gpus_minimum_capability", asked, why)
 
 
 @looks_for("OSG210", Submission)

@@ -1,6 +1,6 @@
 """The table of how GPU jobs fail: what was printed or returned, whose fault it is, what mends it.
 
-    failures.by_text("CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered").verdict   # "machine"
+    failures.matches("CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error")[0].failure.verdict   # "machine"
 
 The rows come from `submit/data/failures.toml`, whose head explains their fields; here they are read from
 `failures.json`, which travels with the job. A row with a condition counts only where the facts that it asks for are
@@ -100,12 +100,6 @@ def matches(text: str, facts: Optional[Facts] = None) -> list[Match]:
             if failure.id not in found and pattern.search(line) and failure.applies(facts or {}):
                 found[failure.id] = Match(failure, number, line.strip())
     return [found[failure.id] for failure, _ in patterns if failure.id in found]
-
-
-def by_text(text: str, facts: Optional[Facts] = None) -> Optional[Failure]:
-    """The most telling row for a text, or None."""
-    found = matches(text, facts)
-    return found[0].failure if found else None
 
 
 def by_cuda_result(code: int) -> Failure:

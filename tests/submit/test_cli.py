@@ -99,6 +99,9 @@ def test_gpus_prints_lines_or_json_and_fails_for_an_image_without_a_gpu() -> Non
     assert (held["gpus_minimum_capability"], held["gpus_minimum_memory"]) == ("7.0", "37683MB")
     done = osgdl("gpus", "tensorflow/tensorflow:2.18.0-gpu")
     assert done.returncode == 1 and "sees no GPU" in done.stdout
+    for words in (("--batch", "8"), ("--precision", "float32"), ("--model", "m.json", "--memory", "40GB")):
+        done = osgdl("gpus", "tensorflow==2.21", *words)  # would do nothing, or not what it says
+        assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
     done = osgdl("gpus", "keras==3")
     assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("osgdl: framework='keras': unknown")
 
@@ -126,6 +129,11 @@ def test_migrate_shows_then_writes(tmp_path: Path) -> None:
     done = osgdl("migrate", "old.sub", "--write", cwd=tmp_path)
     assert done.returncode == 0 and "CUDACapability" not in file.read_text()
     assert osgdl("migrate", cwd=tmp_path).returncode == 0
+    (tmp_path / "flow.dag").write_text("JOB A old.sub\n")
+    done = osgdl("migrate", "flow.dag", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr == (
+        "osgdl: flow.dag: a workflow; want a submit file. Name those of its nodes.\n"
+    )
 
 
 def test_match_wants_a_file_that_is_there(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submit import match
+from submit.errors import KitError
 from submit.slots import Slots
 
 
@@ -126,3 +127,9 @@ def test_the_parts_joined_again_mean_the_same(expression: str, values: list[bool
     ad = classad2.ClassAd({"A": values[0], "B": values[1], "C": 2, "D": "x && (y"})
     joined = " && ".join(f"({part})" for part in match.split(expression))
     assert classad2.ExprTree(joined).eval(ad) == classad2.ExprTree(expression).eval(ad)
+
+
+def test_a_table_that_holds_no_expressions_is_named() -> None:
+    slots = Slots.of_ads(["Requirements = (("])
+    with pytest.raises(KitError, match=r"^slots: requirements='\(\(': no ClassAd expression; want what condor_status"):
+        match.match("Requirements = true", slots)

@@ -65,13 +65,14 @@ def test_groups_part_the_slots(values: list[str]) -> None:
         b"hello",
         b"{}",
         b"[1]",
+        b"[" * 100_000,
         b"\xff\xfe",
         gzip.compress(b"{}", mtime=0)[:-4],
         json.dumps({"format": "osgdl-slots-1", "count": 2, "columns": {"a": [["1"], [0, 1]]}}).encode(),
         json.dumps({"format": "osgdl-slots-1", "count": -1, "columns": {}}).encode(),
         json.dumps({"format": "osgdl-slots-2", "count": 0, "columns": {}}).encode(),
     ],
-    ids=["empty", "text", "object", "list", "bytes", "cut", "index", "count", "format"],
+    ids=["empty", "text", "object", "list", "deep", "bytes", "cut", "index", "count", "format"],
 )
 def test_what_is_no_snapshot_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "slots"
