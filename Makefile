@@ -7,6 +7,8 @@ TEST_PACKAGES := $(PACKAGES) shellcheck
 # a folder with train/ and validation/; empty: phantoms
 DATA ?=
 DEMO ?= demo
+# names of benches; empty: all
+BENCH ?=
 # more words for pytest, such as PYTEST='-k pool -x'
 PYTEST ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -33,12 +35,10 @@ soak: $(VENV)/.dev
 	@sh tools/need.sh $(TEST_PACKAGES)
 	@sh tools/test.sh --soak $(PYTEST)
 
-## make bench             claims of speed, each beside the plain way of doing it, as ratios
-bench: $(VENV)/.kit
-	@sh tools/need.sh $(PACKAGES)
-	@$(BIN)/osgdl pool up
-	@mkdir -p build && $(BIN)/osgdl pool exec -- condor_status -long -constraint PartitionableSlot > build/slots.ads
-	$(BIN)/python benchmarks/match.py build/slots.ads
+## make bench [BENCH=step] claims of speed and quality, each beside a peer in one run; all, or those named
+bench: $(VENV)/.bench
+	@$(if $(filter match,$(or $(BENCH),match)),sh tools/need.sh $(PACKAGES))
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 ## make setup             .venv alone: the kit, the trainer's libraries, the tools
 setup: $(VENV)/.dev
@@ -60,6 +60,11 @@ $(VENV)/.kit: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[train,dev]'
+	@touch $@ $(VENV)/.kit
+
+# The peers
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[train,bench]'
 	@touch $@ $(VENV)/.kit
 
 ## make clean             the pool down, the demo and caches of tools away; the pool's own cache stays

@@ -1,13 +1,18 @@
-"""How long `osgdl match` takes over 20,000 slots: python benchmarks/match.py ADS [SLOTS]
+"""How long `osgdl match` takes over 20,000 slots, on one core, against matching whole ads one by one.
 
-ADS: what `condor_status -long` printed of some slots, of which 20,000 are made that differ in what differs between
-machines (name, memory, disk, cores left, the pilot's end). Prints seconds for reading the snapshot and for the match,
-on one core, and the share that naive matching of whole ads would take for the same answer.
+    make bench BENCH=match           python -m benchmarks.match [--ads FILE] [--slots N] [--rounds N]
+
+Of the slots of the local pool, or of what `condor_status -long` printed into FILE, 20,000 are made that differ in what
+differs between machines (name, memory, disk, cores left, the pilot's end). Ours reads the snapshot and says for each
+clause how many slots meet it; the plain way gives the yes or no alone. Goals: 3 seconds, and less than the plain way.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +21,8 @@ from pathlib import Path
 import classad2
 import htcondor2  # noqa: F401 - before the first ad with countMatches
 
+from benchmarks.pairs import BUILD
+from benchmarks.results import Result, report
 from submit.match import match
 from submit.slots import Slots
 
@@ -38,8 +45,20 @@ Requirements = (HAS_SINGULARITY =?= True) && (HAS_CVMFS_singularity_openscienceg
 """
 
 
-def main(ads_file: Path, count: int) -> None:
-    samples = [ad for ad in ads_file.read_text().split("\n\n") if "=" in ad]
+LIMIT_S = 3.0
+COMMAND = "make bench BENCH=match"
+
+
+def ask_pool() -> str:
+    """The slots of the local pool, which is started."""
+    osgdl = [sys.executable, "-m", "submit"]
+    subprocess.run([*osgdl, "pool", "up"], check=True)
+    status = ["condor_status", "-long", "-constraint", "PartitionableSlot"]
+    return subprocess.run([*osgdl, "pool", "exec", "--", *status], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def made(samples: list[str], count: int) -> list[str]:
+    """So many ads, each a sample with another name, size and end."""
     chance = random.Random(1)
     ads = []
     for number in range(count):
@@ -54,29 +73,47 @@ def main(ads_file: Path, count: int) -> None:
         }
         lines = [(line.split(" =")[0], line) for line in ad.split("\n")]
         ads.append("\n".join(f"{name} = {changed[name]}" if name in changed else line for name, line in lines))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "slots.json.gz"
-        began = time.perf_counter()
-        Slots.of_ads(ads).write(file)
-        made = time.perf_counter() - began
-        began = time.perf_counter()
-        slots = Slots.read(file)
-        read = time.perf_counter() - began
-        began = time.perf_counter()
-        found = match(JOB, slots)
-        matched = time.perf_counter() - began
-        size = file.stat().st_size / 1e6
-    part = ads[:500]
+    return ads
+
+
+def ours(file: Path) -> tuple[float, int]:
+    """Seconds to read the snapshot and match, and how many slots match."""
+    began = time.perf_counter()
+    found = match(JOB, Slots.read(file))
+    return time.perf_counter() - began, found.matching_slots
+
+
+def plain(ads: list[str]) -> tuple[float, int]:
+    """Seconds to parse and match whole ads, and how many match."""
     began = time.perf_counter()
     job = classad2.parseOne(JOB, classad2.ParserType.Old)
-    naive = sum(classad2.parseOne(ad, classad2.ParserType.Old).symmetricMatch(job) for ad in part)
-    whole = (time.perf_counter() - began) * count / len(part)
-    if naive != match(JOB, Slots.of_ads(part)).matching_slots:
+    count = sum(classad2.parseOne(ad, classad2.ParserType.Old).symmetricMatch(job) for ad in ads)
+    return time.perf_counter() - began, count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ads", type=Path, help="what condor_status -long printed; default: asks the local pool")
+    parser.add_argument("--slots", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    text = options.ads.read_text() if options.ads else ask_pool()
+    ads = made([ad for ad in text.split("\n\n") if "=" in ad], options.slots)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        file = Path(folder) / "slots.json.gz"
+        Slots.of_ads(ads).write(file)
+        pairs = [(ours(file), plain(ads)) for _ in range(options.rounds)]
+    if len({count for pair in pairs for _, count in pair}) != 1:
         raise SystemExit("the two ways disagree")
-    print(f"{count} slots, {len(found.clauses)} clauses: snapshot made in {made:.1f} s ({size:.1f} MB)")
-    print(f"read {read:.2f} s + match {matched:.2f} s = {read + matched:.2f} s; {found.matching_slots} slots match")
-    print(f"whole ads one by one, the yes or no alone: {whole:.1f} s; ratio {whole / (read + matched):.1f}")
+    fast, slow = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+    details = {"slots": options.slots, "matching": pairs[0][0][1], "rounds": options.rounds}
+    name = f"match {options.slots} slots"
+    report(
+        Result(f"{name}: the time allowed", fast, LIMIT_S, LIMIT_S / fast, 1.0, "s", COMMAND, details),
+        Result(f"{name}: whole ads one by one", fast, slow, slow / fast, 1.0, "s", COMMAND, details),
+    )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20_000)
+    main()

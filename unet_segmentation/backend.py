@@ -1,155 +1,72 @@
-"""The only module that knows which framework lies under Keras: devices, determinism, the compiled step. TensorFlow
-for now.
+"""Which framework lies under Keras: TensorFlow unless KERAS_BACKEND says jax. What differs between the two stands in
+`backend_tensorflow` and `backend_jax`, each with `Devices`, `TrainingStep` and `forward`; here is what does not.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from submit.runtime import devices
 from submit.runtime.exit_codes import BadInput
 from unet_segmentation.config import TrainConfig
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-BFLOAT16_CAPABILITY = 8  # NVIDIA Ampere; older GPUs emulate it
+BFLOAT16_CAPABILITY = 8.0  # NVIDIA Ampere; older GPUs emulate it
+BACKENDS = ("tensorflow", "jax")
 
 
-class Devices:
-    """The devices of this process, set up once, before the first operation.
+def name() -> str:
+    """Of the framework.
 
-    Attributes:
-        gpus: number of GPUs TensorFlow sees.
-        precision: `float32` or `bfloat16`.
-        versions: of the framework, for the provenance.
+    Raises:
+        BadInput: KERAS_BACKEND names one that the trainer does not know.
     """
-
-    def __init__(self, config: TrainConfig) -> None:
-        place = devices.here()
-        with _start_up_log() as log:
-            import keras
-            import tensorflow as tf
-
-            physical = tf.config.list_physical_devices("GPU")
-            for gpu in physical:
-                tf.config.experimental.set_memory_growth(gpu, True)
-            if place.cpus:  # the slot's share: TensorFlow would take every core of the machine
-                tf.config.threading.set_intra_op_parallelism_threads(place.cpus)
-                tf.config.threading.set_inter_op_parallelism_threads(place.cpus)
-            logical = tf.config.list_logical_devices("GPU")
-        if len(logical) < place.gpus and not place.simulated:
-            print(log[0], file=sys.stderr)
-        keras.utils.set_random_seed(config.seed)
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        self.gpus = len(physical)
-        self.precision = _precision(config.precision, tf, physical)
-        keras.config.set_dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32")
-        self.versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-        logical = tf.config.list_logical_devices("GPU")
-        self.strategy = (
-            tf.distribute.MirroredStrategy([d.name for d in logical])
-            if len(logical) > 1
-            else tf.distribute.get_strategy()
-        )
-        self.replicas = int(self.strategy.num_replicas_in_sync)
-        if config.batch_size % self.replicas:
-            raise BadInput(
-                "train.batch_size",
-                str(config.batch_size),
-                f"a multiple of the {self.replicas} GPUs",
-                f"--set train.batch_size={-(-config.batch_size // self.replicas) * self.replicas}",
-            )
+    chosen = os.environ["KERAS_BACKEND"]
+    if chosen not in BACKENDS:
+        raise BadInput("KERAS_BACKEND", chosen, " or ".join(BACKENDS), f"export KERAS_BACKEND={BACKENDS[0]}")
+    return chosen
 
 
-class TrainingStep:
-    """One optimiser step on one batch, compiled; over several devices the batch is split and the gradients summed.
+def _module() -> ModuleType:
+    return importlib.import_module(f"unet_segmentation.backend_{name()}")
 
-    Args:
-        where: the devices.
-        network: from images to logits; built in the scope of `where.strategy`.
-        optimizer: Keras optimiser, built.
-        loss: (classes, logits) to the loss of each image, (batch,).
-        batch_size: images a step over all devices.
+
+def devices(config: TrainConfig | None = None) -> Any:
+    """The devices of this process, set up once, before the first operation: an object with `gpus`, `replicas`,
+    `precision`, `deterministic`, `versions` and `scope()`.
+
+    Raises:
+        BadInput: the batch does not divide over the devices.
     """
-
-    def __init__(
-        self, where: Devices, network: Any, optimizer: Any, loss: Callable[[Any, Any], Any], batch_size: int
-    ) -> None:
-        import tensorflow as tf
-
-        self._strategy = where.strategy
-        self._replicas = where.replicas
-
-        def one(images: Any, classes: Any) -> Any:
-            with tf.GradientTape() as tape:
-                # divided by the whole batch, not by this device's part: the sum over devices is then the mean over
-                # the batch
-                value = tf.reduce_sum(loss(classes, network(images, training=True))) / batch_size
-            variables = network.trainable_variables
-            optimizer.apply(tape.gradient(value, variables), variables)
-            return value
-
-        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-        def step(images: Any, classes: Any) -> Any:
-            return where.strategy.reduce("SUM", where.strategy.run(one, args=(images, classes)), axis=None)
-
-        self._step = step
-
-    def __call__(self, images: NDArray[np.float32], classes: NDArray[np.int32]) -> float:
-        """The batch's loss before the step. images (batch, x, y, channel), classes (batch, x, y)."""
-        return float(self._step(self._split(images), self._split(classes)))
-
-    def _split(self, values: NDArray[Any]) -> Any:
-        if self._replicas == 1:
-            return values
-        parts = np.split(values, self._replicas)
-        return self._strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
+    return _module().Devices(config or TrainConfig(batch_size=0))
 
 
-@contextmanager
-def _start_up_log() -> Iterator[list[str]]:
-    """Takes what TensorFlow's libraries write to file descriptor 2 while they load: a dozen lines about CUDA on a
-    machine without a GPU, which hide the one line that matters, and the only clue where a GPU is missing. Shown if
-    loading fails."""
-    log: list[str] = []
-    sys.stderr.flush()
-    kept = os.dup(2)
-    failed = True
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield log
-            failed = False
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            log.append(file.read().decode(errors="replace"))
-            if failed:
-                print(log[0], file=sys.stderr)
+def training_step(where: Any, network: Any, optimizer: Any, objective: Any) -> Any:
+    """One optimiser step, compiled; see `backend_tensorflow.TrainingStep`."""
+    return _module().TrainingStep(where, network, optimizer, objective)
 
 
-def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Images (batch, x, y, channel) to class probabilities, compiled once for every size."""
-    import tensorflow as tf
+def forward(model: Any) -> Any:
+    """Images to region probabilities, NumPy in and out, compiled; any number and size of images."""
+    return _module().forward(model)
 
-    signature = [tf.TensorSpec([None, None, None, model.inputs[0].shape[-1]], tf.float32)]
-    compiled = tf.function(lambda images: model(images, training=False), input_signature=signature)
-    return lambda images: np.asarray(compiled(images))
+
+def load_model(path: Path) -> Any:
+    """The Keras model in a file that `train` wrote."""
+    import keras
+
+    from unet_segmentation import model  # noqa: F401 (registers our layers)
+
+    return keras.saving.load_model(path, compile=False)
 
 
 def dump(variables: list[Any]) -> bytes:
@@ -159,33 +76,57 @@ def dump(variables: list[Any]) -> bytes:
     return file.getvalue()
 
 
+def load(content: bytes) -> list[NDArray[Any]]:
+    """What `dump` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as saved:
+        return [saved[f"{index:05d}"] for index in range(len(saved.files))]
+
+
 def restore(variables: list[Any], content: bytes) -> None:
     """Sets the variables from `dump`'s bytes.
 
     Raises:
         ValueError: number or shape does not fit; the content belongs to another network.
     """
-    with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-        if len(saved.files) != len(variables):
-            raise ValueError(f"{len(saved.files)} variables saved, {len(variables)} wanted")
-        for index, variable in enumerate(variables):
-            variable.assign(saved[f"{index:05d}"])
+    values = load(content)
+    if len(values) != len(variables):
+        raise ValueError(f"{len(values)} variables saved, {len(variables)} wanted")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
-def _precision(wanted: str, tf: Any, gpus: list[Any]) -> str:
+def precision(wanted: str, capabilities: list[float], cpu: bool) -> str:
     """bfloat16 where the hardware multiplies it: 1.4 to 1.7 times as fast there (measured with AVX-512 BF16), far
     slower where emulated.
+
+    Args:
+        wanted: `auto`, `float32` or `bfloat16`.
+        capabilities: compute capability of each GPU; empty: the CPU computes.
+        cpu: whether the framework makes use of a CPU's bfloat16.
     """
     if wanted != "auto":
         return wanted
-    if gpus:
-        capabilities = [
-            tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus
-        ]
-        return "bfloat16" if min(capabilities)[0] >= BFLOAT16_CAPABILITY else "float32"
+    if capabilities:
+        return "bfloat16" if min(capabilities) >= BFLOAT16_CAPABILITY else "float32"
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             flags = file.read(8192)
     except OSError:
         return "float32"
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    return "bfloat16" if cpu and ("avx512_bf16" in flags or "amx_bf16" in flags) else "float32"
+
+
+def require_divisible(config: TrainConfig, replicas: int) -> None:
+    """Every device gets an equal part of a batch.
+
+    Raises:
+        BadInput: it does not.
+    """
+    parts = replicas * config.split
+    if config.batch_size % parts:
+        raise BadInput(
+            "train.batch_size",
+            str(config.batch_size),
+            f"a multiple of {parts}: {replicas} devices, {config.split} parts on each (train.split)",
+            f"--set train.batch_size={-(-config.batch_size // parts) * parts}",
+        )

@@ -13,13 +13,14 @@ from typing import Any, NoReturn
 
 from submit.runtime import exit_codes, inputs
 from submit.runtime.exit_codes import BadInput
-from unet_segmentation import config, layouts
-from unet_segmentation.labels import conventions
+from unet_segmentation import config, layouts, lesions, metrics, naming
 
 EXAMPLES = """\
 examples:
   python -m unet_segmentation phantom  --out data --split 4:2
   python -m unet_segmentation verify   --data data
+  python -m unet_segmentation split    --data data --out splits.json --folds 5
+  python -m unet_segmentation prepare  --data data --out prepared
   python -m unet_segmentation train    --data data --out out --set train.steps=2000
   python -m unet_segmentation predict  --model out/model.keras --data data/validation --out predictions
   python -m unet_segmentation evaluate --predictions predictions --data data/validation --out scores
@@ -67,20 +68,61 @@ def _parser() -> argparse.ArgumentParser:
     _settings(sub)
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
 
+    sub = command("split", "Deals the patients into folds, all of a person into one, and writes who is where.", _split)
+    _data(sub)
+    sub.add_argument("--out", type=Path, required=True, help="splits.json, for --set data.splits=splits.json")
+    sub.add_argument("--folds", type=int, default=5, help="how many (default: %(default)s)")
+    _settings(sub)
+
+    sub = command("prepare", "Verifies, crops and normalises patients into a folder that training reads.", _prepare)
+    _data(sub)
+    sub.add_argument("--out", type=Path, required=True, help="that folder, for --set data.cache=FOLDER")
+    _settings(sub)
+
     sub = command("train", "Trains, resumes where it left, scores the validation patients.", _train)
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for model, scores, predictions, pictures")
     _settings(sub)
 
     sub = command("predict", "Segments patients with a trained model.", _predict)
-    sub.add_argument("--model", type=Path, required=True, help="the model.keras that train wrote")
+    sub.add_argument(
+        "--model", type=Path, required=True, action="append", help="the model.keras that train wrote; repeat: ensemble"
+    )
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for PATIENT.nii.gz")
+    sub.add_argument("--layout", default="auto", metavar="NAME|FILE.toml", help="of the data (default: %(default)s)")
+    sub.add_argument("--no-flips", action="store_true", help="do not average with the mirror image: half the time")
+    sub.add_argument(
+        "--threshold", action="append", default=[], metavar="REGION=P", help="probability above which; default: 0.5"
+    )
+    sub.add_argument("--smallest", type=float, default=0, metavar="MM3", help="remove components below this volume")
+    sub.add_argument("--overlap", type=float, default=0.5, help="of sliding windows, 0 to 1 (default: %(default)s)")
+    sub.add_argument("--probabilities", action="store_true", help="write PATIENT_REGION.nii.gz too")
 
     sub = command("evaluate", "Scores predictions against the truth.", _evaluate)
     sub.add_argument("--predictions", type=Path, required=True, help="folder of PATIENT.nii.gz")
     _data(sub)
-    sub.add_argument("--out", type=Path, required=True, help="folder for metrics.json and pictures")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the report, the scores, the pictures")
+    sub.add_argument("--layout", default="auto", metavar="NAME|FILE.toml", help="of the data (default: %(default)s)")
+    sub.add_argument(
+        "--empty",
+        choices=tuple(metrics.EMPTY),
+        default="brats2023",
+        help="what a region counts that is in neither or in one of truth and prediction (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--lesion-wise",
+        nargs="?",
+        const="glioma",
+        default="",
+        choices=tuple(lesions.RULES),
+        help="Dice and HD95 of BraTS 2023 lesion by lesion too, by the rules of this challenge (default: glioma)",
+    )
+    sub.add_argument("--hd95", action=argparse.BooleanOptionalAction, default=True, help="the 95%% Hausdorff distance")
+    sub.add_argument(
+        "--pictures", default="12", metavar="N|all", help="patients to draw, from worst to best (default: %(default)s)"
+    )
+    sub.add_argument("--against", type=Path, metavar="metrics.json", help="tell the difference to another evaluation")
 
     sub = command("phantom", "Makes patients that never were, to try everything on.", _phantom)
     sub.add_argument("--out", type=Path, required=True, help="folder for one folder per patient")
@@ -89,7 +131,12 @@ def _parser() -> argparse.ArgumentParser:
         "--split", metavar="TRAIN:VALIDATION", help="make train/ and validation/ of so many patients instead"
     )
     sub.add_argument("--seed", type=int, default=1, help="the same seed makes the same bytes (default: %(default)s)")
-    sub.add_argument("--layout", default="brats2021", help="brats2020 or brats2021 (default: %(default)s)")
+    sub.add_argument(
+        "--layout",
+        default="brats2021",
+        metavar="NAME|FILE.toml",
+        help=f"{', '.join(naming.layouts())}, or a file (default: %(default)s)",
+    )
     sub.add_argument(
         "--size", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: 96 112 64; BraTS has 240 240 155)"
     )
@@ -104,7 +151,10 @@ def _data(parser: argparse.ArgumentParser) -> None:
 
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="sections data, model, train, augment, checkpoint"
+        "--config",
+        type=Path,
+        metavar="FILE.toml|RECIPE",
+        help=f"sections data, model, train, augment, checkpoint; or a recipe: {', '.join(config.recipes())}",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one value; may be repeated"
@@ -115,19 +165,16 @@ def _verify(options: argparse.Namespace) -> None:
     from unet_segmentation import verify
 
     settings = config.load(options.config, options.set)
-    root = inputs.folder(options.data)
-    parts = [root / name for name in ("train", "validation") if (root / name).is_dir()] or [root]
-    datasets = [layouts.find(part, settings.data.layout) for part in parts]
-    modalities = layouts.channels(tuple(datasets), settings.data.modalities)
-    reports = [report for dataset in datasets for report in verify.verify(dataset, modalities, need_truth=True)]
+    datasets = layouts.parts(inputs.folder(options.data), settings.data.layout)
+    modalities = layouts.channels(datasets, settings.data.modalities)
+    checked = [verify.verify(dataset, modalities, need_truth=True) for dataset in datasets]
+    verify.duplicates(checked)
+    reports = [report for part in checked for report in part]
     layout = datasets[0].layout
     if options.json:
-        print(
-            json.dumps(
-                {"layout": layout.name, "convention": layout.convention.name, **verify.as_dict(reports, modalities)},
-                indent=2,
-            )
-        )
+        about = {"layout": layout.name, "convention": layout.convention.name}
+        about |= verify.as_dict(reports, modalities, layout.convention)
+        print(json.dumps(about, indent=2))
     else:
         print(f"layout     {layout.name}: {layout.about}")
         print(f"labels     {layout.convention.describe()}")
@@ -135,9 +182,40 @@ def _verify(options: argparse.Namespace) -> None:
         for report in reports:
             for line in [*map(str, report.faults), *(f"warning: {warning}" for warning in report.warnings)]:
                 print(line)
+        for line in verify.doubtful(reports, layout.convention):
+            print(f"warning: {line}")
         faulty = sum(bool(report.faults) for report in reports)
-        print(f"patients   {len(reports)}, {f'{faulty} with faults' if faulty else 'no fault found'}")
+        people = len({report.patient.subject for report in reports})
+        of = f" of {people} persons" if people < len(reports) else ""
+        print(f"patients   {len(reports)}{of}, {f'{faulty} with faults' if faulty else 'no fault found'}")
     verify.require(reports)
+
+
+def _split(options: argparse.Namespace) -> None:
+    from unet_segmentation import splits
+
+    settings = config.load(options.config, options.set)
+    dataset = layouts.undivided(inputs.folder(options.data), settings.data.layout)
+    held = splits.folds(dataset.patients, options.folds, settings.train.seed)
+    splits.write(options.out, dataset.patients, held, settings.train.seed)
+    print("\n".join(splits.describe(dataset.patients, held)))
+    print(f"train on   --set data.splits={options.out} --set data.fold=0, and so on to {options.folds - 1}")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from unet_segmentation import cache, fingerprint, verify
+
+    settings = config.load(options.config, options.set)
+    datasets = layouts.parts(inputs.folder(options.data), settings.data.layout)
+    modalities = layouts.channels(datasets, settings.data.modalities)
+    results = [cache.prepare(dataset, modalities, options.out, need_truth=True) for dataset in datasets]
+    verify.duplicates([result.reports for result in results])
+    verify.require([report for result in results for report in result.reports])
+    found = fingerprint.write(options.out, [about for result in results for about in result.entries], modalities)
+    print(f"labels     {datasets[0].layout.convention.describe()}")
+    print("\n".join(fingerprint.describe(found)))
+    print(f"look at    {options.out}/{fingerprint.FILE}")
+    print(f"train with --set data.cache={options.out}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -146,23 +224,38 @@ def _train(options: argparse.Namespace) -> None:
     from unet_segmentation import evaluate, train
 
     result = train.train(settings, root, options.out)
-    print(f"\n{evaluate.table(result['dice'])}\n")
+    print(f"\n{evaluate.table(result)}\n")
     print(f"look at    {options.out}/overlays/*.png")
     print(f"apply to   python -m unet_segmentation predict --model {options.out}/model.keras --data DIR --out DIR")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from unet_segmentation import predict
+    from unet_segmentation import predict, segment
 
-    written = predict.predict(options.model, inputs.folder(options.data), options.out)
+    how = segment.Options(
+        not options.no_flips, segment.thresholds(options.threshold), options.smallest, options.overlap
+    )
+    root = inputs.folder(options.data)
+    written = predict.predict(options.model, root, options.out, options.layout, how, options.probabilities)
     print(f"{len(written)} patients segmented into {options.out}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from unet_segmentation import evaluate
 
-    result = evaluate.evaluate(inputs.folder(options.predictions), inputs.folder(options.data), options.out)
-    print(f"{evaluate.table(result['dice'])}\n\nlook at    {options.out}/overlays/*.png")
+    count = options.pictures
+    if count != "all" and not count.isdecimal():
+        raise BadInput("--pictures", repr(count), "a number of patients, or all", "--pictures 12")
+    how = evaluate.Options(
+        empty=options.empty,
+        distance=options.hd95,
+        lesion_wise=options.lesion_wise,
+        pictures=None if count == "all" else int(count),
+        against=options.against,
+    )
+    predictions, data = inputs.folder(options.predictions), inputs.folder(options.data)
+    result = evaluate.evaluate(predictions, data, options.out, how, options.layout)
+    print(f"{evaluate.table(result)}\n\nlook at    {options.out}/report.html")
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -170,6 +263,6 @@ def _phantom(options: argparse.Namespace) -> None:
 
     parts = phantom.parts(options.patients, options.split)
     written = phantom.write(options.out, parts, options.seed, options.layout, tuple(options.size or phantom.SIZE))
-    convention = conventions()[layouts.layouts()[options.layout].convention.name]
-    print(f"{len(written)} phantoms in {options.out}; {convention.describe()}")
-    print(f"train on   python -m unet_segmentation train --data {options.out} --out out")
+    print(f"{len(written)} phantoms in {options.out}; {naming.named(options.layout).convention.describe()}")
+    layout = f" --set data.layout={options.layout}" if options.layout != "brats2021" else ""
+    print(f"train on   python -m unet_segmentation train --data {options.out} --out out{layout}")

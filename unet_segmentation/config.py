@@ -16,6 +16,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,60 +31,91 @@ def _setting(
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which files, and who is held out."""
+    """Which files, which regions, and who is held out."""
 
-    layout: str = _setting("auto", "name of a layout in layouts.toml; auto: the one that fits the files")
+    layout: str = _setting("auto", "name of a layout in layouts.toml, or a TOML file of one; auto: the one that fits")
     modalities: tuple[str, ...] = _setting(
         (), "channels in order, such as ['flair', 't1c']; empty: all that the patients have"
     )
-    validation_fraction: float = _setting(
-        0.2, "share of patients held out where there are no train/ and validation/", 0.01, 0.9
+    regions: tuple[str, ...] = _setting(
+        (), "what the network marks, such as ['whole']; empty: every region of the label convention"
     )
+    validation_fraction: float = _setting(0.2, "share of patients held out where nothing else says who is", 0.01, 0.9)
+    splits: str = _setting("", "splits.json to take the fold from; empty: drawn with the seed")
+    folds: int = _setting(0, "of a cross-validation; 0: one hold-out", 0, 100)
+    fold: int = _setting(0, "which of the folds is held out, from 0", 0, 99)
+    cache: str = _setting("", "where prepared patients lie; empty: `prepared` in the output folder")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network; `width = 64, levels = 5, normalisation = "none"` is that of Dong et al. 2017."""
+    """The network."""
 
+    dimensions: int = _setting(2, "2: axial slices, 3: blocks of them", 2, 3)
+    context: int = _setting(0, "neighbouring slices on either side that a slice is seen with (2.5-D)", 0, 8)
     width: int = _setting(16, "feature maps of the first level, doubled at each further one", 1, 256)
     levels: int = _setting(4, "resolution levels", 2, 7)
     normalisation: str = _setting("instance", "after each convolution", choices=("instance", "none"))
+    initialisation: str = _setting(
+        "he", "of the weights; normal: N(0, 0.01), that of Dong et al.", choices=("he", "normal")
+    )
+    deep_supervision: bool = _setting(False, "the loss sees the coarser levels too")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """The optimisation. One epoch is as many images as the training patients have axial slices with brain in them."""
 
-    steps: int = _setting(0, "optimiser steps in all; 0: as many as `epochs` makes", 0, 10**9)
-    epochs: int = _setting(40, "epochs in all; not looked at if `steps` is set", 1, 10**6)
+    steps: int = _setting(0, "optimiser steps in all; 0: as many as `minutes` or `epochs` makes", 0, 10**9)
+    minutes: float = _setting(
+        0.0, "as many steps as fit, by the speed of the first ones; not looked at if `steps` is set", 0.0, 10**5
+    )
+    epochs: int = _setting(40, "epochs in all; not looked at if `steps` or `minutes` is set", 1, 10**6)
     batch_size: int = _setting(8, "images a step, over all devices together", 1, 4096)
     patch: int = _setting(128, "side of the square a training image shows, in pixels", 16, 1024)
-    foreground: float = _setting(0.8, "share of training images with tumour in them", 0.0, 1.0)
-    learning_rate: float = _setting(
-        1e-3, "of Adam at its highest, after the warm-up; falls to 0 along a cosine", 1e-8, 1.0
+    depth: int = _setting(32, "slices of a training block where `model.dimensions` is 3", 4, 512)
+    foreground: float = _setting(0.8, "share of training images placed on a voxel of tumour", 0.0, 1.0)
+    loss: str = _setting("dice+cross-entropy", "what is made small", choices=("dice+cross-entropy", "dice"))
+    learning_rate: float = _setting(1e-3, "of Adam at its highest", 1e-8, 1.0)
+    schedule: str = _setting(
+        "cosine", "cosine: a warm-up, then down to 0; constant: the same throughout", choices=("cosine", "constant")
     )
     average: float = _setting(
         0.99, "decay a step of the averaged weights that are kept; 0: the last weights", 0.0, 0.99999
     )
+    validate_epochs: int = _setting(
+        10, "score the held-out patients after so many epochs; 0: only at the end", 0, 10**6
+    )
     precision: str = _setting(
         "auto", "of the arithmetic; auto: bfloat16 where it is fast", choices=("auto", "float32", "bfloat16")
     )
-    deterministic: bool = _setting(True, "the same bytes for the same seed, restarts included")
+    split: int = _setting(
+        1, "parts a batch is computed in, one after the other: less GPU memory, the same sums", 1, 4096
+    )
+    compile: bool = _setting(False, "let XLA compile the step (TensorFlow; JAX always does)")
+    deterministic: str = _setting(
+        "auto", "the same bytes for the same seed; auto: on the CPU", choices=("auto", "on", "off")
+    )
     seed: int = _setting(1, "of the initial weights, the batches and the hold-out", 0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How training images are varied; every number 0 and `flip = false` is no augmentation."""
+    """How training images are varied; every number 0 and both flips false is no augmentation."""
 
     flip: bool = _setting(True, "mirror left-right, half of the time")
+    flip_vertical: bool = _setting(False, "mirror front-back, half of the time")
     rotation: float = _setting(20.0, "degrees either way", 0.0, 180.0)
     shift: float = _setting(0.1, "of the patch's side either way", 0.0, 0.5)
+    shear: float = _setting(0.0, "sideways by up to this share of the height", 0.0, 0.9)
     zoom: float = _setting(0.15, "larger and smaller by up to this share", 0.0, 0.9)
+    elastic: float = _setting(0.0, "standard deviation of an elastic displacement, in pixels", 0.0, 100.0)
+    elastic_scale: float = _setting(24.0, "how far apart its control points lie, in pixels", 4.0, 512.0)
     scale: float = _setting(0.2, "contrast of each modality, multiplied by 1 plus or minus this", 0.0, 0.9)
     offset: float = _setting(0.2, "brightness of each modality, in standard deviations of the brain", 0.0, 5.0)
     gamma: float = _setting(0.3, "exponent of each modality's intensities, between 1/(1 + this) and 1 + this", 0.0, 5.0)
     noise: float = _setting(0.1, "standard deviation of Gaussian noise at most, in those of the brain", 0.0, 5.0)
+    drop_modality: float = _setting(0.0, "share of training images that miss one modality", 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -115,25 +147,29 @@ class Config:
         return sections
 
     def hash(self) -> str:
-        """SHA-256 of everything that decides the result: all sections but `checkpoint`."""
+        """SHA-256 of everything that decides the result: all sections but `checkpoint`, all keys but `data.cache`."""
         decisive = {name: section for name, section in self.as_dict().items() if name != "checkpoint"}
+        del decisive["data"]["cache"]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def load(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
-    """The defaults, changed by a TOML file and then by `section.key=value` assignments, whose values are TOML too.
+def load(path: Path | str | None = None, assignments: Iterable[str] = ()) -> Config:
+    """The defaults, changed by a TOML file or a recipe and then by `section.key=value` assignments, whose values are
+    TOML too. A recipe is named without an ending: `dong2017`.
 
     Raises:
         BadInput: a file that is no TOML, an unknown section or key, a value of the wrong type or out of range.
     """
     config = Config()
     if path is not None:
+        path = Path(path)
+        recipe = resources.files(__package__).joinpath("recipes", f"{path}.toml")
+        source = recipe if path.name == str(path) and not path.suffix and recipe.is_file() else path
         try:
-            sections = tomllib.loads(path.read_text(encoding="utf-8"))
+            sections = tomllib.loads(source.read_text(encoding="utf-8"))
         except OSError as fault:
-            raise BadInput(
-                path, f"cannot be read ({fault.strerror})", "a TOML file", "name it with --config"
-            ) from fault
+            wanted = f"a TOML file, or a recipe: {', '.join(recipes())}"
+            raise BadInput(path, f"cannot be read ({fault.strerror})", wanted, "name it with --config") from fault
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
             raise BadInput(
                 path, f"not TOML ({fault})", "lines such as `[train]` and `steps = 2000`", f"edit {path}"
@@ -155,6 +191,12 @@ def load(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
         config = _with(config, name, key, _toml_value(text.strip()), f"change --set {assignment}")
     _check_together(config)
     return config
+
+
+def recipes() -> list[str]:
+    """Names of the recipes that come with the trainer."""
+    folder = resources.files(__package__).joinpath("recipes")
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
 def _toml_value(text: str) -> Any:
@@ -209,10 +251,23 @@ def _checked(where: str, value: Any, default: Any, about: Mapping[str, Any], men
 
 def _check_together(config: Config) -> None:
     multiple = 2 ** (config.model.levels - 1)
-    if config.train.patch % multiple:
+    sides = {"patch": config.train.patch, **({"depth": config.train.depth} if config.model.dimensions == 3 else {})}
+    for key, side in sides.items():
+        if side % multiple:
+            raise BadInput(
+                f"train.{key}",
+                str(side),
+                f"a multiple of {multiple}: {config.model.levels} levels halve it {config.model.levels - 1} times",
+                f"--set train.{key}={-(-side // multiple) * multiple}",
+            )
+    if config.model.dimensions == 3 and config.model.context:
         raise BadInput(
-            "train.patch",
-            str(config.train.patch),
-            f"a multiple of {multiple}: {config.model.levels} levels halve it {config.model.levels - 1} times",
-            f"--set train.patch={-(-config.train.patch // multiple) * multiple}",
+            "model.context", str(config.model.context), "0 where model.dimensions is 3", "--set model.context=0"
+        )
+    if config.data.folds and config.data.fold >= config.data.folds:
+        raise BadInput(
+            "data.fold",
+            str(config.data.fold),
+            f"0 to {config.data.folds - 1}: data.folds is {config.data.folds}",
+            "--set data.fold=0",
         )

@@ -1,15 +1,15 @@
-"""Patients that never were: labelled, BraTS-like, skull-stripped brains with a tumour, for demonstrations and tests.
-
-Not a simulation of MR physics: tissue maps made of smooth random fields, one grey value per tissue and modality in
-the order a radiologist expects (T1: white matter brightest, cerebrospinal fluid dark; T2: fluid brightest; FLAIR:
-fluid dark, oedema brightest; T1 with contrast: the tumour's rim brightest), partial volume, a bias field and Rician
-noise. The same seed gives the same bytes.
+"""Patients that never were: labelled, BraTS-like, skull-stripped brains with a tumour, for demonstrations and tests, in
+the files of any layout of brain tumours. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -19,25 +19,44 @@ from scipy import ndimage
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic
 from submit.runtime.progress import Progress
-from unet_segmentation.layouts import layouts
+from unet_segmentation import metaimage
+from unet_segmentation.anatomy import SIGNAL, phantom, spacing
+from unet_segmentation.labels import Convention, conventions
+from unet_segmentation.naming import Layout, layouts, named
 from unet_segmentation.volumes import compressed
 
+__all__ = ["SIZE", "parts", "phantom", "write"]
+
 SIZE = (96, 112, 64)  # 2 mm in plane: small enough to train on in a minute of CPU time
-EXTENT_MM = (192.0, 224.0, 176.0)  # of the volume, whatever its size in voxels: a head with some air around it
+REGIONS = ("whole", "core", "enhancing")
+CAVITY_DEPTH = 1  # voxels of necrosis around a cavity
 
-Field = NDArray[np.float32]
 
-# Mean signal of each tissue, in each modality, as a share of the brightest healthy tissue
-TISSUES = ("fluid", "grey", "white", "nuclei", "oedema", "necrosis", "rim")
-SIGNAL: Mapping[str, tuple[float, ...]] = {
-    "flair": (0.14, 0.62, 0.52, 0.60, 0.98, 0.42, 0.80),
-    "t1": (0.22, 0.62, 0.86, 0.70, 0.60, 0.34, 0.58),
-    "t1c": (0.22, 0.64, 0.86, 0.72, 0.60, 0.32, 1.30),
-    "t2": (1.00, 0.58, 0.42, 0.52, 0.86, 0.82, 0.66),
+class _Name(NamedTuple):
+    """What a patient is called in a layout: person and, in layouts that have them, time point; grade folder."""
+
+    patient: str
+    grade: str = ""
+
+
+def _alternating(number: int, grades: tuple[str, str]) -> str:
+    return grades[(number - 1) % 2]
+
+
+# The name of person n's time point t (from 1), which layouts without time points never make 2. The grades alternate;
+# in BRATS 2013 both grades number their patients from 1.
+NAMES: Mapping[str, Callable[[int, int], _Name]] = {
+    "brats2013": lambda n, t: _Name(f"{(n + 1) // 2:04d}", _alternating(n, ("HG", "LG"))),
+    "brats2015": lambda n, t: _Name(f"brats_phantom_pat{n:04d}_{t}", _alternating(n, ("HGG", "LGG"))),
+    "brats2017-2019": lambda n, t: _Name(f"Brats18_Phantom_{n}_{t}", _alternating(n, ("HGG", "LGG"))),
+    "brats2020": lambda n, t: _Name(f"BraTS20_Phantom_{n:05d}"),
+    "brats2023": lambda n, t: _Name(f"BraTS-GLI-{n:05d}-{t - 1:03d}"),
+    "brats2024": lambda n, t: _Name(f"BraTS-GLI-{n:05d}-{t + 99:03d}"),
+    "msd-task01": lambda n, t: _Name(f"BRATS_{n:03d}"),
+    "msd-task01-test": lambda n, t: _Name(f"BRATS_{n:03d}"),
+    "deepmedic2015": lambda n, t: _Name(f"brats_phantom_pat{n:04d}_{t}"),
 }
-LABELS = {"oedema": 2, "necrosis": 1, "rim": 4}  # BraTS 2017 to 2021
-NOISE = 0.025  # standard deviation, in the same unit
-FULL_SCALE = 1200.0  # stored int16 values of BraTS images are of this order
+TIME_POINTS = ("brats2015", "brats2023", "brats2024")  # two of each person
 
 
 def parts(patients: int, split: str | None) -> dict[str, int]:
@@ -58,182 +77,119 @@ def parts(patients: int, split: str | None) -> dict[str, int]:
 
 def write(
     out: Path, counts: Mapping[str, int], seed: int, layout: str = "brats2021", size: tuple[int, ...] = SIZE
-) -> list[Path]:
-    """Writes phantoms as `out[/part]/Phantom_00001/Phantom_00001_flair.nii.gz` and so on; returns the patients'
-    folders.
+) -> list[str]:
+    """Writes phantoms as `out[/part]/Phantom_00001/Phantom_00001_flair.nii.gz` and so on; returns the patients' names.
 
     Args:
         out: folder to write into.
         counts: as from `parts`.
-        seed: patient n is a pure function of (seed, n, size).
-        layout: brats2020 or brats2021, whose file names and label values are used.
+        seed: phantom n is a pure function of (seed, n, size).
+        layout: whose files are written: a name, or a TOML file of one that has all four modalities at most and the
+            regions of a brain tumour. Where a layout has time points, a person has two (not one brain at two times:
+            two phantoms under one person's name).
         size: voxels in x, y, z, at least 32 each.
 
     Raises:
-        BadInput: another layout, or a size out of range.
+        BadInput: a layout of something else, or a size out of range.
     """
-    kind = layouts().get(layout)
-    if kind is None or kind.convention.name != "brats2017-2021":
-        raise BadInput("--layout", layout, "brats2020 or brats2021", "--layout brats2021")
+    kind = named(layout)
+    if set(kind.modalities) - set(SIGNAL) or not set(REGIONS) <= set(kind.convention.regions):
+        wanted = f"a layout of brain tumours with some of {', '.join(SIGNAL)}: {', '.join(layouts())}"
+        raise BadInput("--layout", layout, wanted, "--layout brats2021")
     if len(size) != 3 or min(size) < 32 or max(size) > 512:
         raise BadInput("--size", " ".join(map(str, size)), "three numbers, 32 to 512", "--size 96 112 64")
     if not 0 <= seed < 2**31:
         raise BadInput("--seed", str(seed), "0 or more", "--seed 1")
-    prefix = "BraTS20_Phantom_" if layout == "brats2020" else "Phantom_"
-    folders: list[Path] = []
+    written: list[str] = []
     progress = Progress(sum(counts.values()), "phantoms")
+    person = 0
     for part, count in counts.items():
-        for _ in range(count):
-            number = len(folders) + 1
-            name = f"{prefix}{number:05d}"
-            folder = out / part / name
+        grades = {}
+        for index in range(count):
+            again = kind.name in TIME_POINTS and index % 2 == 1  # never across parts
+            person += not again
+            name = _name(kind, person, 2 if again else 1)
+            number = len(written) + 1
             images, labels = phantom(np.random.default_rng([seed, number]), (size[0], size[1], size[2]))
-            for modality, values in images.items():
-                stem = kind.modalities[modality][0].format(patient=name)
-                _write(folder / f"{stem}.nii.gz", values, size)
-            _write(folder / f"{kind.truth[0].format(patient=name)}.nii.gz", labels, size)
-            folders.append(folder)
-            progress.update(number, name)
-    progress.close(len(folders))
-    return folders
+            _write_patient(out / part, kind, name, number, images, labels)
+            grades[name.patient] = _alternating(person, ("HGG", "LGG"))
+            written.append(name.patient)
+            progress.update(number, name.patient)
+        _write_grades(out / part, kind, grades)
+    progress.close(len(written))
+    return written
 
 
-def phantom(
-    rng: np.random.Generator, size: tuple[int, int, int]
-) -> tuple[dict[str, NDArray[np.int16]], NDArray[np.uint8]]:
-    """One patient: images int16 (x, y, z) by modality, 0 outside the brain, and label values uint8 (x, y, z). x runs
-    to the left, y to the back.
-    """
-    brain, tissue = _anatomy(rng, size)
-    tumour = _tumour(rng, size, brain, tissue)
-    for name, where in tumour.items():
-        for other in tissue:
-            tissue[other] = tissue[other] * ~where
-        tissue[name] = where.astype(np.float32)
-    labels = np.zeros(size, np.uint8)
-    for name, where in tumour.items():
-        labels[where] = LABELS[name]
-    blurred = {name: ndimage.gaussian_filter(share, 0.45) for name, share in tissue.items()}
-    total = np.maximum(sum(blurred.values(), np.zeros(size, np.float32)), 1e-3)
-    images = {}
-    for modality, signal in SIGNAL.items():
-        patient_signal = {name: value * rng.normal(1, 0.03) for name, value in zip(TISSUES, signal, strict=True)}
-        clean = sum((blurred[name] * patient_signal[name] for name in blurred), np.zeros(size, np.float32)) / total
-        clean *= 1 + 0.05 * _noise(rng, size, 6.0)  # tissue is not uniform
-        bias = np.exp(0.06 * _noise(rng, size, 60.0))
-        real, imaginary = (rng.normal(0, NOISE, size).astype(np.float32) for _ in range(2))
-        rician = np.hypot(clean * bias + real, imaginary)  # magnitude images: Gudbjartsson and Patz 1995
-        gain = FULL_SCALE * rng.uniform(0.7, 1.3)  # scanners have no common scale
-        images[modality] = np.where(brain, np.maximum(np.rint(rician * gain), 1), 0).astype(np.int16)
-    labels[~brain] = 0
-    return images, labels
+def _name(kind: Layout, person: int, time: int) -> _Name:
+    known = NAMES.get(kind.name)
+    name = known(person, time) if known else _Name(f"Phantom_{person:05d}", next(iter(kind.grades), ""))
+    if not re.fullmatch(kind.patient, name.patient):
+        held = f"patients named {kind.patient}"
+        raise BadInput("--layout", held, f"a pattern that {name.patient} fits", "loosen `patient` in the layout")
+    return name
 
 
-def _anatomy(rng: np.random.Generator, size: tuple[int, int, int]) -> tuple[NDArray[np.bool_], dict[str, Field]]:
-    """The brain's mask and the share of each healthy tissue, in a head of millimetre coordinates centred in the
-    volume.
-    """
-    x, y, z = _millimetres(size)
-    scale = rng.normal(1, 0.03, 3)
-    x, y, z = x / scale[0], y / scale[1], z / scale[2]
-    fold = _noise(rng, size, 9.0)
-    ripple = _noise(rng, size, 5.0)
-
-    # Cerebrum: an ellipsoid, flatter below; the distance to its surface in mm, positive inside
-    below = np.where(z < 0, 46.0, 68.0)
-    radius = np.sqrt((x / 66) ** 2 + ((y + 2) / 84) ** 2 + (z / below) ** 2)
-    cerebrum = (1 - radius) * 66 + 1.5 * _noise(rng, size, 25.0)
-    # Cerebellum and brainstem, behind and below
-    lower = np.sqrt((np.abs(x) / 52) ** 2 + ((y - 42) / 36) ** 2 + ((z + 40) / 30) ** 2)
-    cerebellum = (1 - lower) * 30 + 1.0 * ripple
-    stem = 11 - np.hypot(x, (y - 18) / 1.1) + np.where((z > -75) & (z < -20), 0, -30)
-    depth = np.maximum(np.maximum(cerebrum, cerebellum), stem)
-    brain = ndimage.binary_fill_holes(depth > 0)
-
-    # Cortex: grey matter follows the surface and folds; fluid fills the sulci and the fissure between the hemispheres
-    sulci = (np.abs(fold) < 0.20) & (cerebrum > 0) & (cerebrum < 13)
-    fissure = (np.abs(x + 1.2 * ripple) < 1.6) & (cerebrum > 0) & ((z > 26) | (y < -38) | (y > 50)) & (z > -30)
-    surface = np.minimum(cerebrum, np.where(sulci | fissure, -1, 40))
-    outer = ndimage.distance_transform_edt(~(sulci | fissure), sampling=_spacing(size)).astype(np.float32)
-    thickness = 3.6 + 0.8 * ripple
-    cortex = (np.minimum(surface, outer) < thickness) & (cerebrum > 0)
-    tent = (cerebellum > 0) & (cerebellum > cerebrum)
-    folia = tent & (np.sin(lower * 26 + 0.8 * ripple) > 0) & (cerebellum < 13)
-
-    # Deep structures: lateral ventricles with their horns, third ventricle, nuclei beside them
-    side = np.abs(x)
-    curve = 9 + 0.12 * np.abs(y) + 0.004 * y**2
-    horn = np.hypot((side - curve) / 5.5, (z - 10 + 0.006 * y**2) / 9) + np.maximum(np.abs(y - 2) - 34, 0) / 10
-    ventricles = (horn + 0.12 * ripple < 1) & (cerebrum > 8)
-    third = (side < 2.2) & (np.abs(y - 4) < 14) & (np.abs(z + 4) < 9)
-    thalamus = np.sqrt(((side - 13) / 8) ** 2 + ((y - 10) / 14) ** 2 + ((z + 2) / 9) ** 2) < 1 + 0.1 * ripple
-    putamen = np.sqrt(((side - 26) / 5.5) ** 2 + ((y + 8) / 17) ** 2 + ((z + 1) / 11) ** 2) < 1 + 0.1 * ripple
-    caudate = np.sqrt(((side - 13) / 4.5) ** 2 + ((y + 22) / 9) ** 2 + ((z - 6) / 11) ** 2) < 1
-
-    fluid = (ventricles | third | sulci | fissure) & brain & ~tent
-    fluid |= (tent & (cerebellum < 1.2)) | ((cerebrum > 0) & (cerebrum < 1.2))
-    nuclei = (thalamus | putamen | caudate) & brain & ~fluid
-    grey = (cortex | folia | (tent & (cerebellum < 3.5))) & brain & ~fluid & ~nuclei
-    white = brain & ~fluid & ~nuclei & ~grey
-    tissue = {"fluid": fluid & brain, "grey": grey, "white": white, "nuclei": nuclei}
-    return brain, {name: where.astype(np.float32) for name, where in tissue.items()}
+def _write_patient(
+    folder: Path, kind: Layout, name: _Name, number: int, images: Mapping[str, NDArray[Any]], labels: NDArray[np.uint8]
+) -> None:
+    """One patient in the files of a layout."""
+    brain = images["flair"] > 0
+    if kind.mask:  # DeepMedic's data: normalised, the background a negative constant
+        images = {name: _normalised(values, brain) for name, values in images.items()}
+    files: dict[str, dict[int, NDArray[Any]]] = {}
+    for modality in kind.modalities:
+        files.setdefault(_file(kind, modality, name, number), {})[kind.channels.get(modality, 0)] = images[modality]
+    for path, channels in files.items():
+        stacked = [channels.get(index, np.zeros_like(images["flair"])) for index in range(max(channels) + 1)]
+        _write(folder / path, np.stack(stacked, -1) if kind.channels else stacked[0])
+    if kind.truth:
+        _write(folder / _file(kind, "truth", name, number), _painted(labels, kind.convention))
+    if kind.mask:
+        _write(folder / _file(kind, "mask", name, number), brain.astype(np.uint8))
 
 
-def _tumour(
-    rng: np.random.Generator, size: tuple[int, int, int], brain: NDArray[np.bool_], tissue: Mapping[str, Field]
-) -> dict[str, NDArray[np.bool_]]:
-    """Where oedema, necrosis and the enhancing rim are: a ragged ball around a place in white matter, its oedema
-    along the white matter.
-    """
-    spacing = _spacing(size)
-    depth = ndimage.distance_transform_edt(brain, sampling=spacing)
-    x, y, z = _millimetres(size)
-    core_mm, oedema_mm = rng.uniform(15, 24), rng.uniform(9, 17)
-    candidates = np.flatnonzero((tissue["white"] > 0) & (depth > 14) & (z > -20) & (np.abs(x) > 16))
-    if not candidates.size:
-        candidates = np.flatnonzero(brain)
-    centre = np.unravel_index(candidates[rng.integers(candidates.size)], size)
-    stretch = rng.uniform(0.8, 1.2, 3)
-    away = np.sqrt(sum(((axis - axis[centre]) / s) ** 2 for axis, s in zip((x, y, z), stretch, strict=True)))
-    ragged = _noise(rng, size, 16.0)
-    core = core_mm + 3.5 * ragged - away  # mm inside the core
-    rim_mm = 3.6 + 1.6 * _noise(rng, size, 12.0)
-    spread = oedema_mm * (1 + 0.5 * _noise(rng, size, 20.0)) * np.where(tissue["grey"] > 0, 0.45, 1.0)
-    solid = (core > 0) & brain
-    oedema = (core > -spread) & brain & ~solid & (tissue["fluid"] == 0)
-    necrosis = solid & (core > rim_mm)
-    return {"oedema": oedema, "rim": solid & ~necrosis, "necrosis": necrosis}
+def _file(kind: Layout, what: str, name: _Name, number: int) -> str:
+    """`*` stands for a running number in BRATS: of the file, and in the truth of how many images there are."""
+    text = kind.templates[what][0].filled(name.patient, name.grade, str(number))
+    ending = ".nii.gz" if ".nii.gz" in kind.endings else kind.endings[0]
+    return text + ending
 
 
-def _spacing(size: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(extent / count for extent, count in zip(EXTENT_MM, size, strict=True))
+def _painted(labels: NDArray[np.uint8], convention: Convention) -> NDArray[np.uint8]:
+    """The labels of `phantom`, which are those of BraTS 2021, in another convention."""
+    own = conventions()["brats2017-2021"]
+    if (own.labels, own.regions) == (convention.labels, convention.regions):
+        return labels
+    masks = {name: own.region(labels, name) for name in REGIONS}
+    if "cavity" in convention.regions:  # after treatment: the middle of the necrosis, which looks much like fluid
+        cavity = ndimage.binary_erosion(masks["core"] & ~masks["enhancing"], iterations=CAVITY_DEPTH)
+        masks = {**{name: where & ~cavity for name, where in masks.items()}, "cavity": cavity}
+    return convention.painted(np.stack(list(masks.values()), -1), tuple(masks))
 
 
-def _millimetres(size: tuple[int, ...]) -> tuple[Field, Field, Field]:
-    """Coordinates of each voxel's centre: x from the middle to the left, y to the back, z up; the brain's centre is a
-    little above the middle.
-    """
-    axes = [
-        ((np.arange(count, dtype=np.float32) + 0.5) / count - 0.5) * np.float32(extent)
-        for count, extent in zip(size, EXTENT_MM, strict=True)
-    ]
-    x, y, z = np.meshgrid(*axes, indexing="ij")
-    return x.astype(np.float32), y.astype(np.float32), (z - 6).astype(np.float32)
+def _normalised(values: NDArray[Any], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
+    inside = values[brain].astype(np.float64)
+    scaled: NDArray[np.float32] = ((values - inside.mean()) / inside.std()).astype(np.float32)
+    return scaled
 
 
-def _noise(rng: np.random.Generator, size: tuple[int, int, int], wavelength_mm: float) -> Field:
-    """A smooth random field of mean 0 and standard deviation 1, whose bumps are about `wavelength_mm` wide."""
-    sigma = [wavelength_mm / 2.5 / step for step in _spacing(size)]
-    field = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), sigma, mode="wrap")
-    smooth: Field = (field - field.mean()) / max(float(field.std()), 1e-6)
-    return smooth
+def _write_grades(folder: Path, kind: Layout, grades: Mapping[str, str]) -> None:
+    if kind.grade_file:
+        text = io.StringIO()
+        rows = csv.writer(text)
+        rows.writerow([kind.grade_file["grade"], kind.grade_file["patient"]])
+        rows.writerows([grade, patient] for patient, grade in grades.items())
+        write_atomic(folder / kind.grade_file["file"], text.getvalue().encode())
 
 
-def _write(path: Path, values: NDArray[np.int16] | NDArray[np.uint8], size: tuple[int, ...]) -> None:
+def _write(path: Path, values: NDArray[Any]) -> None:
     """As BraTS stores it: x to the left, y to the back, z up."""
-    spacing = _spacing(size)
-    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
-    affine[1, 3] = spacing[1] * (size[1] - 1)
+    steps = spacing(values.shape[:3])
+    affine = np.diag([-steps[0], -steps[1], steps[2], 1.0])
+    affine[1, 3] = steps[1] * (values.shape[1] - 1)
+    if path.name.endswith(metaimage.ENDING):
+        metaimage.write(path, values, affine)
+        return
     image = nibabel.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
-    write_atomic(path, compressed(image))
+    write_atomic(path, compressed(image) if path.name.endswith(".gz") else image.to_bytes())

@@ -1,19 +1,24 @@
-"""Training batches. A batch is a pure function of (seed, step): a restarted run sees the images it would have seen."""
+"""Training batches. A batch is a pure function of (seed, step): a restarted run sees the images it would have seen.
+
+The host only picks slices and draws numbers; resampling and intensities are computed by the device that trains
+(`augment.vary`).
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_segmentation.augment import augment
-from unet_segmentation.config import AugmentConfig, TrainConfig
+from unet_segmentation import augment
+from unet_segmentation.config import Config
 from unet_segmentation.prepare import Prepared
 
-Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
+Batch = dict[str, NDArray[np.generic]]
 
 AHEAD = 4  # batches made in advance, enough to hide a slow one
 WORKERS = 2
@@ -22,61 +27,103 @@ WORKERS = 2
 class Batches:
     """The batches of a run.
 
-    Each image: a patient drawn uniformly; with probability `train.foreground` a slice with tumour, its patch placed
-    over a tumour pixel, else any slice with brain, its patch placed anywhere; then augmented. Patients without tumour
-    give any slice.
+    Each image: a patient drawn uniformly; with probability `train.foreground` centred on a voxel of tumour, of a class
+    drawn uniformly from those the patient has (the enhancing rim is small, and would be seen seldom), else any place in
+    the brain's box. Patients without tumour give any place.
+
+    Args:
+        patients: prepared, with classes.
+        config: of the run.
+        attempt: 0; after a training that diverged 1, which draws other batches.
     """
 
-    def __init__(self, patients: Sequence[Prepared], train: TrainConfig, variation: AugmentConfig) -> None:
+    def __init__(self, patients: Sequence[Prepared], config: Config, attempt: int = 0) -> None:
         self._patients = patients
-        self._train, self._variation = train, variation
-        self._tumour = [np.flatnonzero(_classes(patient).any(axis=(1, 2))) for patient in patients]
+        self._config = config
+        self._seed = [config.train.seed] if not attempt else [config.train.seed, attempt]
+        self._sides = tuple(max(patient.images.shape[axis] for patient in patients) for axis in (1, 2))
+        self.channels = int(patients[0].images.shape[3])
+        solid = config.model.dimensions == 3
+        # slices of an image around the drawn one, and of its truth
+        self._before, self._after = (
+            (config.train.depth // 2, config.train.depth - config.train.depth // 2)
+            if solid
+            else (config.model.context, config.model.context + 1)
+        )
+        self._truth = slice(None) if solid else slice(config.model.context, config.model.context + 1)
 
     @property
     def slices(self) -> int:
         """Axial slices with brain of all patients: one epoch."""
         return sum(patient.images.shape[0] for patient in self._patients)
 
+    @property
+    def epoch(self) -> int:
+        """Steps that show as many slices as there are."""
+        shown = self._config.train.batch_size * (self._config.train.depth if self._config.model.dimensions == 3 else 1)
+        return max(1, -(-self.slices // shown))
+
     def __getitem__(self, step: int) -> Batch:
-        """Images (batch, patch, patch, channel) and classes (batch, patch, patch) of a step; steps count from 0."""
-        rng = np.random.default_rng([self._train.seed, step])
-        pairs = [self._one(rng)[1:] for _ in range(self._train.batch_size)]
-        return np.stack([image for image, _ in pairs]), np.stack([classes for _, classes in pairs]).astype(np.int32)
+        """The input of `augment.vary` for a step; steps count from 0."""
+        rng = np.random.default_rng([*self._seed, step])
+        size, depth = self._config.train.batch_size, self._before + self._after
+        images = np.zeros((size, *self._sides, depth * self.channels), np.float16)
+        classes = np.zeros((size, *self._sides, len(range(depth)[self._truth])), np.uint8)
+        drawn = []
+        for index in range(size):
+            patient, z, centre = self._place(rng)
+            shape = patient.images.shape
+            low, high = max(z - self._before, 0), min(z + self._after, shape[0])
+            first = low - (z - self._before)
+            block = np.zeros((depth, *shape[1:]), np.float16)
+            block[first : first + high - low] = patient.images[low:high]
+            images[index, : shape[1], : shape[2]] = block.transpose(1, 2, 0, 3).reshape(*shape[1:3], -1)
+            truth = np.zeros((depth, *shape[1:3]), np.uint8)
+            truth[first : first + high - low] = _classes(patient)[low:high]
+            classes[index, : shape[1], : shape[2]] = truth[self._truth].transpose(1, 2, 0)
+            drawn.append(augment.draw(rng, centre, self._config.train.patch, self.channels, self._config.augment))
+        return {"images": images, "classes": classes, **{name: np.stack([d[name] for d in drawn]) for name in drawn[0]}}
 
     def patients_of(self, step: int) -> list[str]:
         """Names of the patients in a step's batch, for the message when training diverges there."""
-        rng = np.random.default_rng([self._train.seed, step])
-        return sorted({self._one(rng)[0] for _ in range(self._train.batch_size)})
+        rng = np.random.default_rng([*self._seed, step])
+        names = set()
+        for _ in range(self._config.train.batch_size):
+            patient, _, centre = self._place(rng)
+            augment.draw(rng, centre, self._config.train.patch, self.channels, self._config.augment)
+            names.add(patient.name)
+        return sorted(names)
 
-    def between(self, first: int, last: int) -> Iterator[Batch]:
-        """The batches of steps first .. last - 1 in order, made ahead in threads; a fault in one is raised here."""
+    def since(self, first: int) -> Generator[Batch, None, None]:
+        """The batches of step `first` and all after it in order, made ahead in threads; a fault in one is raised here.
+        Close it when done.
+        """
         with ThreadPoolExecutor(WORKERS) as pool:
             waiting: deque[Future[Batch]] = deque()
             try:
-                for step in range(first, last + AHEAD):
-                    if step < last:
-                        waiting.append(pool.submit(self.__getitem__, step))
-                    if step >= first + AHEAD - 1 and waiting:
+                for step in count(first):
+                    waiting.append(pool.submit(self.__getitem__, step))
+                    if len(waiting) >= AHEAD:
                         yield waiting.popleft().result()
             finally:
                 for future in waiting:
                     future.cancel()
 
-    def _one(self, rng: np.random.Generator) -> tuple[str, NDArray[np.float32], NDArray[np.uint8]]:
-        index = int(rng.integers(len(self._patients)))
-        patient, tumour = self._patients[index], self._tumour[index]
-        patch = self._train.patch
-        foreground = bool(rng.random() < self._train.foreground) and tumour.size > 0
-        z = int(rng.choice(tumour)) if foreground else int(rng.integers(patient.images.shape[0]))
-        image, classes = patient.images[z], _classes(patient)[z]
-        if foreground:
-            pixels = np.flatnonzero(classes)
-            x, y = np.unravel_index(pixels[rng.integers(pixels.size)], classes.shape)
+    def again(self, attempt: int) -> Batches:
+        """The same with the batches of another attempt."""
+        return Batches(self._patients, self._config, attempt)
+
+    def _place(self, rng: np.random.Generator) -> tuple[Prepared, int, tuple[float, float]]:
+        """A patient, a slice, and the pixel of it in the middle of the patch."""
+        patient = self._patients[int(rng.integers(len(self._patients)))]
+        depth, width, height = patient.images.shape[:3]
+        if rng.random() < self._config.train.foreground and patient.places:
+            voxels = patient.places[int(rng.choice(sorted(patient.places)))]
+            z, x, y = (int(place) for place in voxels[rng.integers(len(voxels))])
         else:
-            x, y = rng.integers(classes.shape[0]), rng.integers(classes.shape[1])
-        centre = _inside(int(x), classes.shape[0], patch), _inside(int(y), classes.shape[1], patch)
-        varied, target = augment(rng, image, classes, centre, patch, self._variation)
-        return patient.name, varied, target
+            z, x, y = (int(rng.integers(side)) for side in (depth, width, height))
+        patch = self._config.train.patch
+        return patient, z, (_inside(x, width, patch), _inside(y, height, patch))
 
 
 def _classes(patient: Prepared) -> NDArray[np.uint8]:

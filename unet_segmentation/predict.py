@@ -1,147 +1,289 @@
-"""Segments patients with a trained model: slice by slice, whole axial slices, mirrored and averaged; NIfTI out.
+"""Segments patients with a trained model, or with several as an ensemble; NIfTI out, in the space of the input.
 
     python -m unet_segmentation predict --model out/model.keras --data data --out predictions
 
-What the model needs to know about its input (modalities in order, label convention) lies inside model.keras and is
-checked.
+What a model needs to know about its input (modalities in order, label convention, how it looks at a patient) lies
+inside model.keras and is checked. Patients are read one ahead of the network and dropped when they are written, so
+that memory does not grow with their number; what is there already is not made again.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
+import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from submit.runtime import devices
 from submit.runtime.exit_codes import BadInput
-from submit.runtime.files import write_atomic, write_json
+from submit.runtime.files import write_atomic
 from submit.runtime.progress import Progress
-from unet_segmentation import backend, layouts, verify, volumes
-from unet_segmentation.config import TrainConfig
-from unet_segmentation.labels import Convention, conventions
-from unet_segmentation.prepare import Prepared, restore
+from unet_segmentation import backend, layouts, prepare, segment, verify, volumes
+from unet_segmentation.labels import Convention
+from unet_segmentation.layouts import Dataset, Layout, Patient
+from unet_segmentation.prepare import Prepared
+from unet_segmentation.record import Record, sha256
+from unet_segmentation.segment import About, Forward, Options
 
 ABOUT = "segmentation.json"  # our member of the .keras archive, which Keras ignores
-SLICES = 16  # a forward pass: memory stays small on any machine
+FORMAT = 2  # of that member; 1 had a convention's name and one softmax over classes
+KEYS: Mapping[str, type] = {
+    "modalities": list,
+    "convention": dict,
+    "regions": list,
+    "context": int,
+    "dimensions": int,
+    "patch": int,
+    "depth": int,
+    "multiple": int,
+    "whole_slices": bool,
+}
 
-Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-
-def save_model(path: Path, model: Any, about: dict[str, Any]) -> None:
+def save_model(path: Path, model: Any, about: About) -> None:
     """Writes a .keras file with `about` inside it; atomic."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         model.save(file)
         with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr(ABOUT, json.dumps(about, indent=2))
+            archive.writestr(ABOUT, json.dumps({**about, "format": FORMAT}, indent=2))
         write_atomic(path, file.read_bytes())
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a model was trained for, without loading TensorFlow.
+    """What a model was trained for, without loading TensorFlow; the convention is checked too.
 
     Raises:
-        BadInput: not a model of this trainer.
+        BadInput: not a model of this trainer, or of another version of it.
     """
+    mend = "name it with --model"
     try:
         with zipfile.ZipFile(path) as archive:
-            about: dict[str, Any] = json.loads(archive.read(ABOUT))
-            return about
+            about = json.loads(archive.read(ABOUT))
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as fault:
-        raise BadInput(
-            path, f"no model of this trainer ({fault})", "the model.keras that train wrote", "name it with --model"
-        ) from fault
+        raise BadInput(path, f"no model of this trainer ({fault})", "the model.keras that train wrote", mend) from fault
+    held = about.pop("format", 1) if isinstance(about, dict) else None
+    if held != FORMAT:
+        mend = "train again, or predict with the kit that trained it"
+        raise BadInput(path, f"a model of format {held}", f"format {FORMAT}", mend)
+    wrong = [key for key, kind in KEYS.items() if type(about.get(key)) is not kind]
+    if wrong:
+        raise BadInput(f"{path}: {ABOUT}", f"{wrong[0]} = {about.get(wrong[0])!r}", KEYS[wrong[0]].__name__, mend)
+    convention = Convention.from_dict(about["convention"], f"{path}: {ABOUT}: convention")
+    strange = [name for name in about["regions"] if name not in convention.regions]
+    if strange or not about["regions"]:
+        wanted = f"some of {', '.join(convention.regions)}"
+        raise BadInput(f"{path}: {ABOUT}", f"regions = {about['regions']!r}", wanted, mend)
+    return dict(about)
 
 
-def segment(forward: Forward, prepared: Prepared, multiple: int) -> NDArray[np.uint8]:
-    """Classes of one patient in the file's space, (x, y, z).
+def predict(
+    models: Sequence[Path],
+    root: Path,
+    out: Path,
+    layout: str = "auto",
+    options: Options | None = None,
+    maps: bool = False,
+) -> list[Path]:
+    """Segments every patient in `root` and writes `out/<patient>.nii.gz`; returns the files, those that were there
+    already among them.
 
     Args:
-        forward: images (n, x, y, channel) to class probabilities.
-        prepared: the patient.
-        multiple: what the sides of an image must be divisible by.
-    """
-    depth, height, width, channels = prepared.images.shape
-    padded = tuple(-(-side // multiple) * multiple for side in (height, width))
-    classes = np.empty((depth, height, width), np.uint8)
-    for first in range(0, depth, SLICES):
-        part = prepared.images[first : first + SLICES]
-        images = np.zeros((len(part), *padded, channels), np.float32)
-        images[:, :height, :width] = part
-        # the brain is nearly symmetric, so its mirror image is a second opinion: less noise for twice the time
-        probabilities = forward(images) + forward(images[:, ::-1])[:, ::-1]
-        classes[first : first + SLICES] = probabilities.argmax(axis=-1)[:, :height, :width]
-    return restore(classes, prepared)
-
-
-def predict(model_path: Path, root: Path, out: Path) -> list[Path]:
-    """Segments every patient in `root` and writes `out/<patient>.nii.gz`; returns the files.
+        models: one model.keras, or those of an ensemble.
+        root: folder of patients.
+        out: folder for the predictions.
+        layout: of the data: a name, a file, or auto.
+        options: how to segment; the default is `Options()`.
+        maps: write the probability of each region too.
 
     Raises:
-        BadInput: no such model; the data's label convention or modalities are not the model's; a patient's file is at
-            fault.
+        BadInput: no such model; models that do not belong together; the data's label convention or modalities are not
+            the model's; a patient's file is missing or at fault (patients without fault are segmented all the same).
         BadMachine: a GPU was asked for and is not usable.
     """
-    about = read_about(model_path)
-    dataset = layouts.find(root)
-    require_convention(about["convention"], dataset, model_path)
-    modalities = layouts.channels((dataset,), tuple(about["modalities"]))
-    where = backend.Devices(TrainConfig())
-    devices.require_gpu(where.gpus)
-    import keras
+    options = options or Options()
+    abouts = agreed(models)
+    options.require(abouts[0]["regions"])
+    convention, modalities = Convention.from_dict(abouts[0]["convention"]), abouts[0]["modalities"]
+    dataset = _dataset(root, layout, abouts[0], models[0])
+    require_convention(convention, dataset, models[0])
+    _require_images(dataset, modalities, models[0])
+    record = Record(out, abouts[0], options, maps, [sha256(path) for path in models])
+    pending = {patient.name: patient for patient in dataset.patients if not record.holds(patient)}
+    if len(pending) < len(dataset.patients):
+        there = len(dataset.patients) - len(pending)
+        print(f"{there} of {len(dataset.patients)} predictions are there, of these models and images", file=sys.stderr)
+    if pending:
+        devices.require_gpu(backend.devices().gpus)
+        forwards = [backend.forward(backend.load_model(path)) for path in models]
+        reports: list[verify.Report] = []
+        ready = _streamed(pending.values(), modalities, convention, reports)
+        write_all(forwards, ready, pending, abouts, out, options, record)
+        verify.require(reports)
+    return [record.path(patient.name) for patient in dataset.patients]
 
-    reports = verify.verify(dataset, modalities, need_truth=False)
-    prepared = verify.require(reports)
-    forward = backend.forward(keras.saving.load_model(model_path, compile=False))
-    progress = Progress(len(prepared), "predicting")
-    written = []
-    for number, patient in enumerate(prepared, 1):
-        files = dataset.patients[number - 1]
-        written.append(write(forward, patient, files, modalities, about, out))
-        progress.update(number, patient.name)
-    progress.close(len(prepared))
-    write_json(
-        out / "predictions.json",
-        {"convention": about["convention"], "modalities": list(modalities), "model": str(model_path)},
-    )
+
+def write_all(
+    forwards: Sequence[Forward],
+    prepared: Iterable[Prepared],
+    patients: Mapping[str, Patient],
+    about: About | Sequence[About],
+    out: Path,
+    options: Options,
+    record: Record | None = None,
+) -> list[Path]:
+    """Segments patient after patient into `out/<patient>.nii.gz`, label values of the model's convention in the space
+    of the first modality's file, and writes `out/predictions.json`; shows a progress bar; returns the files.
+
+    Args:
+        forwards: one network or several.
+        prepared: the patients, in memory one at a time if this is a generator.
+        patients: their files, by name.
+        about: the models' description, one for all or one each.
+        out: folder for the predictions.
+        options: how to segment.
+        record: of what is in `out`; without one nothing is known about the models, and all is made anew.
+    """
+    first = about if isinstance(about, Mapping) else about[0]
+    convention = Convention.from_dict(first["convention"])
+    record = record or Record(out, first, options)
+    progress = Progress(len(patients), "predicting")
+    written: list[Path] = []
+    try:
+        for one in prepared:
+            patient = patients[one.name]
+            found = segment.probabilities(forwards, one, about, options)
+            masks = segment.masks(found, first, options, one.spacing)
+            path = record.path(one.name)
+            labels = prepare.restore(convention.painted(masks, first["regions"]), one)
+            volumes.write_labels(path, labels, like=patient.images[first["modalities"][0]])
+            if record.maps:
+                for index, region in enumerate(first["regions"]):
+                    _write_map(record.path(one.name, region), found[..., index], one, like=path)
+            record.add(patient)
+            written.append(path)
+            progress.update(len(written), one.name)
+    finally:
+        record.write()
+    progress.close(len(written))
     return written
 
 
-def write(
-    forward: Forward,
-    prepared: Prepared,
-    patient: layouts.Patient,
-    modalities: tuple[str, ...],
-    about: dict[str, Any],
-    out: Path,
-) -> Path:
-    """Segments one patient into `out/<patient>.nii.gz`, label values of the model's convention, in the first
-    modality's space.
+def agreed(models: Sequence[Path]) -> list[dict[str, Any]]:
+    """The descriptions of an ensemble's models. They may look at a patient in different ways (2-D, 3-D), but must see
+    the same channels and mean the same by what they say.
+
+    Raises:
+        BadInput: a file that is no model, or one that does not belong to the first.
     """
-    convention: Convention = conventions()[about["convention"]]
-    labels = convention.decode(segment(forward, prepared, about["slice_multiple"]))
-    path = out / f"{patient.name}.nii.gz"
-    volumes.write_labels(path, labels, like=patient.images[modalities[0]])
-    return path
+    abouts = [read_about(path) for path in models]
+    for path, about in zip(models, abouts, strict=True):
+        for key in ("modalities", "convention", "regions"):
+            if about[key] != abouts[0][key]:
+                held, wanted = (_shown(key, one[key]) for one in (about, abouts[0]))
+                mend = "ensemble models that were trained alike, such as the folds of one training"
+                raise BadInput(path, f"{key} {held}", f"{wanted}, as {models[0]}", mend)
+    return abouts
 
 
-def require_convention(name: str, dataset: layouts.Dataset, source: Path) -> None:
+def require_convention(convention: Convention, dataset: Dataset, source: Path) -> None:
     """Refuses data whose labels mean something else than the model's: 4 is enhancing tumour here and a resection
-    cavity there.
+    cavity there. Data without a truth are refused too: the predictions would be written in a convention that is not
+    that of the data set.
 
     Raises:
         BadInput: they differ.
     """
-    if dataset.layout.convention.name != name:
-        raise BadInput(
-            dataset.folder,
-            f"label convention {dataset.layout.convention.name} (layout {dataset.layout.name})",
-            f"{name}, that of {source}",
-            "use a model trained with this convention, or set data.layout if the layout was mistaken",
-        )
+    held = dataset.layout.convention
+    if held == convention:
+        return
+    names = held.name != convention.name  # enough to tell them apart
+    raise BadInput(
+        dataset.folder,
+        f"label convention {held.name if names else held.describe()} (layout {dataset.layout.name})",
+        f"{convention.name if names else convention.describe()}, that of {source}",
+        "use a model trained with this convention, or name the right layout with --layout if this one is mistaken",
+    )
+
+
+def _dataset(root: Path, layout: str, about: About, source: Path) -> Dataset:
+    """The patients below `root`; where the layout is to be found out, the model's own is tried first."""
+    like = None
+    if "layout_table" in about:  # a user's own, which may not lie on this machine
+        like = Layout.from_dict(str(about.get("layout")), about["layout_table"], f"{source}: {ABOUT}: layout_table")
+    elif about.get("layout") in layouts.layouts():
+        like = layouts.layouts()[about["layout"]]
+    try:
+        return layouts.find(root, layout, like)
+    except BadInput as fault:  # in a configuration's words
+        if fault.where != "data.layout":
+            raise
+        mend = fault.mend.replace("--set data.layout=", "--layout ")
+        raise BadInput("--layout", fault.held, fault.wanted, mend) from fault
+
+
+def _require_images(dataset: Dataset, modalities: Sequence[str], source: Path) -> None:
+    """Refuses patients that lack an image, before anything is read or written."""
+    known = dataset.layout.modalities
+    for name in modalities:
+        if name not in known:
+            held, wanted = f"layout {dataset.layout.name} has {', '.join(known)}", f"{name}, which {source} needs"
+            raise BadInput(dataset.folder, held, wanted, f"name another --layout, or a model trained without {name}")
+    missing = [(patient, name) for patient in dataset.patients for name in modalities if name not in patient.images]
+    if missing:
+        patient, name = missing[0]
+        file = patient.expected[name]
+        more = f" ({len(missing) - 1} more are missing)" if len(missing) > 1 else ""
+        mend = f"add {patient.folder / file}, remove the patient, or use a model trained without {name}"
+        raise BadInput(f"{patient.name}/{file}", "missing", f"the {name} image", mend + more)
+
+
+def _streamed(
+    patients: Iterable[Patient], modalities: Sequence[str], convention: Convention, reports: list[verify.Report]
+) -> Iterator[Prepared]:
+    """The patients without fault, checked and prepared, one ahead of the one in use; the reports of all are appended
+    to `reports`.
+    """
+
+    def ready(patient: Patient) -> tuple[verify.Report, Prepared | None]:
+        blind = dataclasses.replace(patient, truth=None)  # whether a truth is sound is for evaluate to say
+        report = verify.inspect(blind, modalities, convention, need_truth=False)
+        checked, report.checked = report.checked, None
+        if checked is None:
+            return report, None
+        return report, prepare.prepare(patient.name, checked.images, checked.inside, None, convention)
+
+    waiting = iter(patients)
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(ready, patient) for patient in itertools.islice(waiting, 1)]
+        while ahead:
+            report, one = ahead.pop().result()
+            ahead = [pool.submit(ready, patient) for patient in itertools.islice(waiting, 1)]
+            reports.append(report)
+            if one is not None:
+                yield one
+
+
+def _write_map(path: Path, values: NDArray[np.float16], prepared: Prepared, like: Path) -> None:
+    """Writes a region's probability (z, x, y) as float32, 0 outside of the crop, in the space of the labels `like`."""
+    whole = np.zeros(prepared.shape, np.float32)
+    whole[tuple(slice(start, stop) for start, stop in prepared.box)] = values.transpose(1, 2, 0)
+    header = nibabel.load(like).header.copy()
+    header.set_data_dtype(np.float32)
+    write_atomic(path, volumes.compressed(nibabel.Nifti1Image(whole, None, header)))
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "convention":
+        return Convention.from_dict(value).describe()
+    return ", ".join(map(str, value))

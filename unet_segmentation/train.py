@@ -1,4 +1,4 @@
-"""Trains the U-Net, resumes where it left, and scores it on the validation patients.
+"""Trains the U-Net, resumes where it left, and scores it on the held-out patients.
 
     python -m unet_segmentation train --data data --out out
     python -m unet_segmentation train --data data --out out --config my.toml --set train.steps=2000
@@ -11,28 +11,25 @@ trap 10.)
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from submit.runtime import devices, network
-from submit.runtime.exit_codes import Checkpointed, Fault
-from submit.runtime.files import write_atomic, write_json
-from submit.runtime.progress import Progress
-from unet_segmentation import evaluate, layouts, predict, provenance, verify
-from unet_segmentation.backend import Devices
-from unet_segmentation.config import CheckpointConfig, Config
+from submit.runtime.exit_codes import BadInput
+from submit.runtime.files import write_json
+from unet_segmentation import backend, cache, evaluate, layouts, metrics, predict, provenance, segment, verify
+from unet_segmentation.config import Config
 from unet_segmentation.labels import Convention
+from unet_segmentation.loop import fit
+from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batches
 from unet_segmentation.prepare import Prepared
+from unet_segmentation.schedule import steps_wanted
 from unet_segmentation.session import Session, weights_sha256
 
 
@@ -44,6 +41,7 @@ class Data:
     validation: list[Prepared]
     patients: dict[str, layouts.Patient]
     modalities: tuple[str, ...]
+    regions: tuple[str, ...]
     layout: layouts.Layout
     facts: dict[str, Any]  # becomes dataset.json
 
@@ -60,176 +58,157 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
         BadInput: the data or the configuration is wrong, or the checkpoint belongs to another run.
         BadMachine: a GPU was asked for and is not usable.
         Checkpointed: left early with the work saved.
-        Fault: the loss is no longer a number.
+        Fault: the training diverged twice.
     """
     began = time.monotonic()
-    where = Devices(config.train)
+    where = backend.devices(config.train)
     device = devices.require_gpu(where.gpus)
-    data = load_data(config, root)
+    data = load_data(config, root, out)
     write_json(out / "dataset.json", data.facts)
-    batches = Batches(data.training, config.train, config.augment)
-    steps = config.train.steps or config.train.epochs * math.ceil(batches.slices / config.train.batch_size)
+    batches = Batches(data.training, config)
     print(f"labels     {data.convention.describe()}")
     print(f"channels   {', '.join(data.modalities)}")
     print(f"patients   {len(data.training)} to train on ({batches.slices} slices), {len(data.validation)} to score")
 
-    identity = {"configuration": config.hash(), "data": data.facts["sha256"]}
+    objective = Objective(config, len(data.modalities), data.convention.membership(data.regions))
+    about = describe(config, data)
     folder = Path(config.checkpoint.folder) if config.checkpoint.folder else out / "checkpoint"
-    session = Session(config, where, len(data.modalities), data.convention, steps, identity, folder)
+    identity = {"configuration": config.hash(), "data": data.facts["sha256"]}
+    session = Session(config, where, objective, about["channels"], identity, folder)
+    session.done.steps = steps_wanted(config.train, batches.epoch)
     if session.resume():
-        print(f"resumed    at step {session.done.step} of {steps}")
-    fit(session, batches, steps, config, began)
+        print(f"resumed    at step {session.done.step} of {session.done.steps or '?'}")
+    fit(session, batches, config, out, began, Validation(data, about, out))
 
-    model = session.finish()
-    about = {
-        "modalities": list(data.modalities),
-        "convention": data.convention.name,
-        "layout": data.layout.name,
-        "slice_multiple": 2 ** (config.model.levels - 1),
-        "normalisation": "z-score inside the brain, background 0, cropped to the brain",
-        "config": config.as_dict(),
-    }
+    model, best = session.averaged(), session.best()
     predict.save_model(out / "model.keras", model, about)
+    if best is not None:
+        predict.save_model(out / "best.keras", best, {**about, "best": session.done.best})
     write_json(out / "model.json", {**asdict(session.network()), "format": network.FORMAT, **about})
-    _write_history(out / "history.csv", session.done.history)
-    scores, pictures = evaluate.predict_and_score(model, data.validation, data.patients, about, out)
-    metrics = {
+    held_out = [data.patients[prepared.name] for prepared in data.validation]
+    predictions = out / "predictions"
+    predict.write_all([backend.forward(model)], data.validation, data.patients, about, predictions, segment.Options())
+    origin = provenance.collect(where.versions, device, where.precision, config, data.facts["sha256"])
+    options = evaluate.Options(provenance=origin)
+    scores = evaluate.evaluate_files(predictions, held_out, data.convention, data.modalities, out, options)
+    result = {
         "steps": session.done.step,
         "weights_sha256": weights_sha256(model),
-        "dice": scores,
-        "pictures": pictures,
+        **scores,
+        "best_validation": session.done.best,
         "images_per_s": round(session.done.step * config.train.batch_size / max(session.done.seconds, 1e-9), 2),
         "training_s": round(session.done.seconds, 1),
-        "provenance": provenance.collect(where.versions, device, where.precision, config, data.facts["sha256"]),
     }
-    evaluate.write_metrics(out / "metrics.json", metrics)
-    return metrics
+    write_json(out / "metrics.json", result)  # written last, so it marks a finished run
+    return result
 
 
-def load_data(config: Config, root: Path) -> Data:
-    """Finds, verifies and prepares all patients.
+def load_data(config: Config, root: Path, out: Path) -> Data:
+    """Finds, verifies and prepares all patients; what is prepared lies in `data.cache`.
 
     Raises:
         BadInput: the first fault.
     """
     training, validation = layouts.split(root, config.data, config.train.seed)
     modalities = layouts.channels((training, validation), config.data.modalities)
-    reports = [verify.verify(part, modalities, need_truth=True) for part in (training, validation)]
-    everyone = [*reports[0], *reports[1]]
-    verify.require(everyone)
+    convention = training.layout.convention
+    folder = Path(config.data.cache) if config.data.cache else out / "prepared"
+    results = [cache.prepare(part, modalities, folder, need_truth=True) for part in (training, validation)]
+    reports = [report for result in results for report in result.reports]
     facts = {
-        "sha256": verify.dataset_hash(everyone),
+        "sha256": verify.dataset_hash(reports),
         "layout": training.layout.name,
-        "convention": training.layout.convention.name,
+        "convention": convention.as_dict(),
         "modalities": list(modalities),
-        "training": [report.patient.name for report in reports[0]],
-        "validation": [report.patient.name for report in reports[1]],
-        "patients": {r.patient.name: {**r.facts, "files": r.files, "warnings": r.warnings} for r in everyone},
+        "training": [patient.name for patient in training.patients],
+        "validation": [patient.name for patient in validation.patients],
+        "patients": {r.patient.name: {**r.facts, "files": r.files, "warnings": r.warnings} for r in reports},
     }
     return Data(
-        training=verify.require(reports[0]),
-        validation=verify.require(reports[1]),
-        patients={report.patient.name: report.patient for report in everyone},
+        training=results[0].prepared,
+        validation=results[1].prepared,
+        patients={report.patient.name: report.patient for report in reports},
         modalities=modalities,
+        regions=regions_of(convention, config.data.regions),
         layout=training.layout,
         facts=facts,
     )
 
 
-def fit(session: Session, batches: Batches, steps: int, config: Config, began: float) -> None:
-    """The training loop: from the session's step to `steps`, leaving a checkpoint of the last one.
+def regions_of(convention: Convention, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The regions that the network marks, from the outside in.
 
     Raises:
-        Checkpointed: it was time to leave, or SIGTERM came; all work is saved.
-        Fault: the loss is not finite. The checkpoint before it stays.
+        BadInput: one that the convention does not have.
     """
-    first = session.done.step
-    clock = _Clock(config.checkpoint, first, began)
-    progress = Progress(steps, "training", first=first, publish=True)
-    per_epoch = max(1, math.ceil(batches.slices / config.train.batch_size))
-    loss = math.nan
-    with _terminated() as signalled:
-        for images, classes in batches.between(first, steps):
-            devices.still_there()
-            loss = session.train_on(images, classes)
-            session.done.seconds += clock.lap()
-            step = session.done.step
-            if not math.isfinite(loss):
-                raise _diverged(loss, step, batches, config)
-            speed = (step - first) * config.train.batch_size / (time.monotonic() - clock.started)
-            progress.update(step, f"loss {loss:.4f}  {speed:.1f} images/s", epoch=step // per_epoch, loss=loss)
-            leaving = clock.leave(step) or bool(signalled)
-            if leaving or clock.save(step) or step == steps:
-                session.save()
-                clock.saved(step)
-            if leaving and step < steps:
-                progress.close(step, f"loss {loss:.4f}")
-                raise Checkpointed(f"step {step} of {steps} saved")
-    progress.close(session.done.step, f"loss {loss:.4f}" if first < steps else "", epoch=steps // per_epoch)
+    for name in wanted:
+        if name not in convention.regions:
+            raise BadInput(
+                "data.regions",
+                repr(name),
+                f"some of {', '.join(convention.regions)} (labels {convention.name})",
+                f"--set 'data.regions=[\"{next(iter(convention.regions))}\"]'",
+            )
+    return tuple(name for name in convention.regions if not wanted or name in wanted)
 
 
-class _Clock:
-    """When to save and when to leave."""
+def describe(config: Config, data: Data) -> dict[str, Any]:
+    """What predicting with the model must know; stored inside model.keras."""
+    from unet_segmentation.model import multiple
 
-    def __init__(self, config: CheckpointConfig, step: int, began: float) -> None:
-        self._config = config
-        self._first = self._saved_step = step
-        self._began = began
-        self.started = self._lap = self._saved = time.monotonic()
-
-    def lap(self) -> float:
-        """Seconds since the last call."""
-        before, self._lap = self._lap, time.monotonic()
-        return self._lap - before
-
-    def leave(self, step: int) -> bool:
-        steps, minutes = self._config.leave_every_steps, self._config.leave_every_minutes
-        late = bool(minutes) and time.monotonic() - self._began >= minutes * 60
-        return late or (bool(steps) and step - self._first >= steps)
-
-    def save(self, step: int) -> bool:
-        steps, minutes = self._config.every_steps, self._config.every_minutes
-        late = bool(minutes) and time.monotonic() - self._saved >= minutes * 60
-        return late or (bool(steps) and step - self._saved_step >= steps)
-
-    def saved(self, step: int) -> None:
-        self._saved_step, self._saved = step, time.monotonic()
+    flat = config.model.dimensions == 2
+    context = config.model.context if flat else 0
+    return {
+        "modalities": list(data.modalities),
+        "channels": len(data.modalities) * (2 * context + 1),
+        "convention": data.convention.as_dict(),
+        "regions": list(data.regions),
+        "layout": data.layout.name,
+        "layout_table": data.layout.as_dict(),
+        "dimensions": config.model.dimensions,
+        "context": context,
+        "patch": config.train.patch,
+        "depth": 1 if flat else config.train.depth,
+        "multiple": multiple(config.model),
+        "whole_slices": flat,
+        "normalisation": "z-score inside the brain, background 0, cropped to the brain",
+        "config": config.as_dict(),
+        "data_sha256": data.facts["sha256"],
+    }
 
 
-@contextmanager
-def _terminated() -> Iterator[list[int]]:
-    """A list that SIGTERM makes non-empty, so that the loop can end between two steps instead of in the middle of
-    one.
-    """
-    received: list[int] = []
+class Validation:
+    """Scores the held-out patients during training and draws the first of them."""
 
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+    def __init__(self, data: Data, about: Mapping[str, Any], out: Path) -> None:
+        self._data, self._about, self._out = data, about, out
+        self._forward: Any = None
 
-    previous = signal.signal(signal.SIGTERM, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    def __call__(self, session: Session) -> dict[str, float]:
+        """Mean Dice over the patients by region."""
+        model = session.averaged()
+        self._forward = self._forward or backend.forward(model)
+        options = segment.Options(flips=False)
+        membership = self._data.convention.membership(self._data.regions).astype(bool)
+        scores = []
+        for number, prepared in enumerate(self._data.validation):
+            found = segment.probabilities([self._forward], prepared, self._about, options)
+            masks = segment.masks(found, self._about, options, prepared.spacing)
+            truth = membership[np.asarray(prepared.classes)]
+            scores.append([metrics.dice(masks[..., r], truth[..., r]) for r in range(len(self._data.regions))])
+            if not number:
+                self._draw(prepared, masks, truth, scores[0], session.done.step)
+        return dict(zip(self._data.regions, np.mean(scores, axis=0).tolist(), strict=True))
 
+    def _draw(self, prepared: Prepared, masks: Any, truth: Any, scores: list[float], step: int) -> None:
+        from unet_segmentation import figures
 
-def _diverged(loss: float, step: int, batches: Batches, config: Config) -> Fault:
-    """Neither 65 nor 75: the data passed its checks, and a diverging optimiser looks the same as a GPU that
-    miscounts. As a bug (1) it is run again from the last good checkpoint, elsewhere, and held after the third time
-    with this line as the reason.
-    """
-    names = ", ".join(batches.patients_of(step - 1))
-    return Fault(
-        "loss",
-        f"{loss} at step {step}, in a batch of {names}",
-        "a number",
-        f"lower train.learning_rate ({config.train.learning_rate:g}), or look at these patients",
-    )
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["step", "loss"])
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomic(path, text.getvalue().encode())
+        z = int(truth[..., 0].sum(axis=(1, 2)).argmax())
+        names = self._data.regions
+        figures.live_overlay(
+            self._out / "live.png",
+            [(name, np.asarray(prepared.images[z, ..., c])) for c, name in enumerate(self._data.modalities)],
+            {name: truth[z, ..., r] for r, name in enumerate(names)},
+            {name: masks[z, ..., r] for r, name in enumerate(names)},
+            f"{prepared.name}, step {step}: " + "  ".join(f"{n} {s:.3f}" for n, s in zip(names, scores, strict=True)),
+        )

@@ -1,5 +1,5 @@
-"""NIfTI in and out, and nothing else. Arrays are (x, y, z) as in the file, z the axial slice; affines map voxels to
-RAS millimetres.
+"""Image files in and label files out, and nothing else: NIfTI, and MetaImage to read. Arrays are (x, y, z) as in the
+file, z the axial slice; affines map voxels to RAS millimetres.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ from numpy.typing import NDArray
 
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic
+from unet_segmentation import metaimage
+from unet_segmentation.patients import Source
 
 # 1 is three times as fast as nibabel's default and costs 10 % in size on label maps
 COMPRESSION = 1
-NIFTI2_HEADER = 540  # bytes, the file's first number; 348 in NIfTI-1 (https://nifti.nimh.nih.gov/nifti-2)
+# bytes, the file's first number, of either byte order; 348 in NIfTI-1 (https://nifti.nimh.nih.gov/nifti-2)
+NIFTI2_HEADER = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
+GZIP = 31  # zlib's window bits for a gzip stream, whose checksum it then compares (zlib manual, inflateInit2)
+SCANNER = 1  # NIfTI's code for a space of the scanner's own millimetres (NIFTI_XFORM_SCANNER_ANAT)
 
 
 @dataclass(frozen=True)
 class Volume:
-    """One file: float32 values (x, y, z), scaling applied, the affine (4, 4) in mm, and the SHA-256 of the file."""
+    """One image: float32 values (x, y, z), scaling applied, the affine (4, 4) in mm, and the SHA-256 of the file."""
 
     path: Path
     values: NDArray[np.float32]
@@ -36,53 +41,140 @@ class Volume:
     sha256: str
 
 
-def read(path: Path) -> Volume:
-    """Reads a whole NIfTI file, plain or gzipped, to its very end: only there gzip compares its checksum, and a lazy
+@dataclass(frozen=True)
+class File:
+    """A file that was read whole: one reading serves all its channels.
+
+    Attributes:
+        path: of the file.
+        data: (x, y, z) or (x, y, z, channel) as stored, not to be written to.
+        scaling: slope and intercept that make intensities of what is stored.
+        affine: (4, 4) to RAS mm.
+        sha256: of the file.
+    """
+
+    path: Path
+    data: NDArray[Any]
+    scaling: tuple[float, float]
+    affine: NDArray[np.float64]
+    sha256: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    def volume(self, channel: int | None = None) -> Volume:
+        """One channel, or the only one.
+
+        Raises:
+            BadInput: no such channel, or more than one where one is wanted.
+        """
+        held = f"shape {'x'.join(map(str, self.shape))}"
+        if channel is None:
+            if len(self.shape) < 3 or any(side != 1 for side in self.shape[3:]):
+                raise BadInput(self.path, held, "one volume of three axes", "split it into a file per modality")
+            values = self.data.reshape(self.shape[:3], order="F")
+            return Volume(self.path, self._scaled(values), self.affine, self.sha256)
+        if len(self.shape) != 4 or channel >= self.shape[3]:
+            wanted = f"four axes, the last of more than {channel}: channel {channel} is wanted"
+            raise BadInput(self.path, held, wanted, "give data.layout the data set's own, or export it again")
+        return Volume(self.path, self._scaled(self.data[..., channel]), self.affine, self.sha256)
+
+    def _scaled(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        if self.scaling != (1, 0):
+            raw = raw * np.float64(self.scaling[0]) + self.scaling[1]
+        return raw.astype(np.float32, copy=False)
+
+
+def read(path: Path, channel: int | None = None) -> Volume:
+    """One image of a file; `read_file` and then `volume` where several channels of one file are wanted.
+
+    Raises:
+        BadInput: as `read_file` and `File.volume`.
+    """
+    return read_file(path).volume(channel)
+
+
+def read_file(path: Path) -> File:
+    """Reads a whole file, .nii, .nii.gz or .mha, to its very end: only there gzip compares its checksum, and a lazy
     reader never gets there.
 
     Raises:
-        BadInput: torn, not NIfTI, or not three-dimensional; names the file.
+        BadInput: torn, of another kind, or .mha where SimpleITK is not installed; names the file.
     """
     try:
         content = path.read_bytes()
-        plain = gzip.decompress(content) if path.name.endswith(".gz") else content
-        kind = nibabel.Nifti2Image if int.from_bytes(plain[:4], "little") == NIFTI2_HEADER else nibabel.Nifti1Image
+        if path.name.endswith(metaimage.ENDING):
+            values, affine = metaimage.decode(path, content)
+            return File(path, values, (1, 0), affine, hashlib.sha256(content).hexdigest())
+        plain = _inflated(content) if path.name.endswith(".gz") else content
+        kind = nibabel.Nifti2Image if plain[:4] in NIFTI2_HEADER else nibabel.Nifti1Image
         image = kind.from_bytes(plain)
-        if len([side for side in image.shape if side != 1]) > 3 or len(image.shape) < 3:
-            held = f"shape {'x'.join(map(str, image.shape))}"
-            raise BadInput(path, held, "one volume of three axes", "split it into a file per modality")
-        values = np.asarray(image.dataobj, np.float32).reshape(image.shape[:3])
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        ImageFileError,
-        HeaderDataError,
-        WrapStructError,
-        ValueError,
-        OverflowError,
-    ) as fault:
-        mend = f"copy it again; `gzip -t {path.name}` tests it"
-        raise BadInput(path, f"unreadable ({_first_line(fault)})", "a whole NIfTI file", mend) from fault
-    return Volume(path, values, np.asarray(image.affine, np.float64), hashlib.sha256(content).hexdigest())
+        stored = image.dataobj
+        if stored.dtype.kind not in "biuf":
+            raise ValueError(f"voxels of type {image.header.get_value_label('datatype')}, not numbers")
+        # as nibabel, without its two copies
+        data: NDArray[Any] = np.ndarray(stored.shape, stored.dtype, plain, stored.offset, order="F")
+        scaling = (1.0, 0.0) if stored.slope is None else (float(stored.slope), float(stored.inter))
+    except _UNREADABLE as fault:
+        raise _unreadable(path, fault) from fault
+    return File(path, data, scaling, np.asarray(image.affine, np.float64), hashlib.sha256(content).hexdigest())
 
 
-def write_labels(path: Path, labels: NDArray[np.uint8], like: Path) -> None:
+def write_labels(path: Path, labels: NDArray[np.uint8], like: Source | Path) -> None:
     """Writes label values (x, y, z) as .nii.gz in the space of the image `like`: its affine, its qform and sform, its
     units. Atomic, and the same values give the same bytes.
     """
-    header = nibabel.load(like).header.copy()
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header["cal_max"] = header["cal_min"] = 0
-    header["descrip"] = b"osg-dl-kit unet_segmentation"
-    image = nibabel.Nifti1Image(labels, None, header)
+    source = like if isinstance(like, Path) else like.path
+    if source.name.endswith(metaimage.ENDING):
+        image = nibabel.Nifti1Image(labels, None)
+        image.header.set_xyzt_units("mm")
+        for place in (image.set_sform, image.set_qform):
+            place(metaimage.affine(source), code=SCANNER)
+    else:
+        header = nibabel.load(source).header.copy()
+        header["pixdim"][4:] = 1  # of the axes that a label file does not have
+        image = nibabel.Nifti1Image(labels, None, header)
+    image.header.set_data_dtype(np.uint8)
+    image.header.set_slope_inter(1, 0)
+    image.header["cal_max"] = image.header["cal_min"] = 0
+    image.header["descrip"] = b"osg-dl-kit unet_segmentation"
     write_atomic(path, compressed(image))
 
 
 def compressed(image: Any) -> bytes:
     """A nibabel image as the bytes of a .nii.gz file; no time stamp, so that equal images are equal files."""
     return gzip.compress(image.to_bytes(), COMPRESSION, mtime=0)
+
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    ValueError,
+    TypeError,
+    OverflowError,
+)
+
+
+def _inflated(content: bytes) -> bytes:
+    """As gzip.decompress, which looks at every checksum twice and takes a third longer; it is left the files of several
+    members, and the faulty ones for its better words.
+    """
+    stream = zlib.decompressobj(GZIP)
+    try:
+        plain = stream.decompress(content)
+    except zlib.error:
+        return gzip.decompress(content)
+    return plain if stream.eof and not stream.unused_data else gzip.decompress(content)
+
+
+def _unreadable(path: Path, fault: BaseException) -> BadInput:
+    mend = f"copy it again; `gzip -t {path.name}` tests it" if path.name.endswith(".gz") else "copy it again"
+    return BadInput(path, f"unreadable ({_first_line(fault)})", "a whole NIfTI file", mend)
 
 
 def _first_line(fault: BaseException) -> str:

@@ -30,7 +30,7 @@ def test_a_file_and_then_assignments(tmp_path: Path) -> None:
     [
         (
             "train.stepps=7",
-            "train.stepps: not a key of the configuration; did you mean steps? valid are steps, epochs, ",
+            "train.stepps: not a key of the configuration; did you mean steps? valid are steps, minutes, epochs, ",
         ),
         (
             "trian.steps=7",
@@ -41,7 +41,9 @@ def test_a_file_and_then_assignments(tmp_path: Path) -> None:
         ("train.steps=1.5", "train.steps: 1.5; a whole number"),
         ("train.steps=-1", "train.steps: -1; 0 to 1000000000: "),
         ("train.learning_rate=nan", "train.learning_rate: nan; 1e-08 to 1.0"),
-        ("train.deterministic=1", "train.deterministic: 1; true or false"),
+        ("train.deterministic=1", "train.deterministic: 1; a text"),
+        ("train.deterministic=yes", "train.deterministic: 'yes'; one of auto, on, off"),
+        ("model.deep_supervision=1", "model.deep_supervision: 1; true or false"),
         ("train.precision=float16", "train.precision: 'float16'; one of auto, float32, bfloat16"),
         ("data.modalities=flair", "data.modalities: 'flair'; a list of different names"),
         ("data.modalities=['t1','t1']", "data.modalities: ['t1', 't1']; a list of different names"),
@@ -74,8 +76,34 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, messa
         config.load(file)
 
 
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["model.dimensions=3", "train.depth=20"], "train.depth: 20; a multiple of 8: 4 levels halve it 3 times"),
+        (["model.dimensions=3", "model.context=1"], "model.context: 1; 0 where model.dimensions is 3"),
+        (["data.folds=5", "data.fold=5"], "data.fold: 5; 0 to 4: data.folds is 5"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(assignments: list[str], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        config.load(None, assignments)
+    assert str(caught.value).startswith(message)
+
+
+def test_recipes() -> None:
+    """`modern` writes the defaults out; each is a whole configuration."""
+    assert config.recipes() == ["dong2017", "modern", "modern3d"]
+    assert config.load("modern") == Config()
+    dong = config.load("dong2017")
+    assert (dong.model.width, dong.model.levels, dong.train.loss, dong.train.learning_rate) == (64, 5, "dice", 1e-4)
+    assert config.load("modern3d", ["train.depth=32"]).train.depth == 32
+    with pytest.raises(BadInput, match=r"dong2018: cannot be read .* a recipe: dong2017, modern, modern3d"):
+        config.load("dong2018")
+
+
 def test_the_hash_is_of_what_decides_the_result() -> None:
-    assert config.load(None, ["checkpoint.every_steps=7"]).hash() == Config().hash()
+    for change in ("checkpoint.every_steps=7", "data.cache=elsewhere"):
+        assert config.load(None, [change]).hash() == Config().hash()
     assert config.load(None, ["train.seed=7"]).hash() != Config().hash()
 
 

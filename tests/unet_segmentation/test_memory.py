@@ -16,20 +16,21 @@ STEP = """
 import resource, sys
 import keras, numpy as np, tensorflow as tf
 from unet_segmentation.config import ModelConfig
-from unet_segmentation.model import build_unet, logits_of, size
+from unet_segmentation.losses import region_loss
+from unet_segmentation.model import build_unet, in_training, size
 batch, patch = map(int, sys.argv[1:])
-model = build_unet(2, 4, ModelConfig(width=16))
-network, optimizer = logits_of(model), keras.optimizers.Adam()
+config = ModelConfig(width=16)
+model = build_unet(2, 3, config)
+network, optimizer = in_training(model, 3, config), keras.optimizers.Adam()
 optimizer.build(network.trainable_variables)
 @tf.function
-def step(images, classes):
+def step(images, truth):
     with tf.GradientTape() as tape:
-        logits = network(images, training=True)
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=logits))
+        loss = tf.reduce_mean(region_loss(truth, network(images, training=True), "dice+cross-entropy")["loss"])
     optimizer.apply(tape.gradient(loss, network.trainable_variables))
 for _ in range(3):
-    step(np.zeros((batch, patch, patch, 2), "float32"), np.zeros((batch, patch, patch), "int32"))
-counts = size(model, patch)
+    step(np.zeros((batch, patch, patch, 2), "float32"), np.zeros((batch, patch, patch, 3), "float32"))
+counts = size(model, (patch, patch))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, *counts.values())
 """
 

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from unet_segmentation.augment import augment
-from unet_segmentation.config import AugmentConfig, TrainConfig
+from unet_segmentation import prepare
+from unet_segmentation.config import Config, load
 from unet_segmentation.pipeline import Batches
 from unet_segmentation.prepare import Prepared
-
-STILL = AugmentConfig(flip=False, rotation=0, shift=0, zoom=0, scale=0, offset=0, gamma=0, noise=0)
 
 
 def patient(name: str, tumour: bool = True, size: tuple[int, int] = (40, 50)) -> Prepared:
@@ -20,96 +18,94 @@ def patient(name: str, tumour: bool = True, size: tuple[int, int] = (40, 50)) ->
     if tumour:
         classes[2:4, 10:20, 12:24] = 2
         classes[3, 13:17, 15:20] = 3
-    return Prepared(name, images, classes, ((0, size[0]), (0, size[1]), (0, 6)), (*size, 6))
+    box = ((0, size[0]), (0, size[1]), (0, 6))
+    return Prepared(name, images, classes, box, (*size, 6), (1.0, 1.0, 1.0), prepare.places(classes))
 
 
-def batches(seed: int = 1, **changes: float) -> Batches:
-    train = TrainConfig(seed=seed, batch_size=5, patch=32, **changes)  # type: ignore[arg-type]
-    return Batches([patient("a"), patient("bb", tumour=False)], train, AugmentConfig())
+def settings(*changes: str) -> Config:
+    return load(None, ["train.batch_size=5", "train.patch=32", *changes])
 
 
-def test_a_batch_is_a_function_of_seed_and_step() -> None:
-    one, other = batches()[7], batches()[7]
-    assert all((a == b).all() for a, b in zip(one, other, strict=True))
-    assert (batches()[8][0] != one[0]).any() and (batches(seed=2)[7][0] != one[0]).any()
+def batches(*changes: str, attempt: int = 0) -> Batches:
+    return Batches([patient("a"), patient("bb", tumour=False, size=(30, 60))], settings(*changes), attempt)
 
 
-def test_shapes_and_types() -> None:
-    images, classes = batches()[0]
-    assert (images.shape, images.dtype) == ((5, 32, 32, 2), np.float32)
-    assert (classes.shape, classes.dtype) == ((5, 32, 32), np.int32)
+def same(one: Batches, step: int, other: Batches, other_step: int) -> bool:
+    a, b = one[step], other[other_step]
+    return all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def test_a_batch_is_a_function_of_seed_step_and_attempt() -> None:
+    assert same(batches(), 7, batches(), 7)
+    assert not same(batches(), 7, batches(), 8)
+    assert not same(batches(), 7, batches("train.seed=2"), 7)
+    assert not same(batches(), 7, batches(attempt=1), 7)
+    assert same(batches().again(1), 7, batches(attempt=1), 7)
+
+
+def test_whole_slices_padded_to_the_largest() -> None:
+    batch = batches()[0]
+    assert (batch["images"].shape, batch["images"].dtype) == ((5, 40, 60, 2), np.float16)
+    assert (batch["classes"].shape, batch["classes"].dtype) == ((5, 40, 60, 1), np.uint8)
+    assert batch["matrix"].shape == (5, 2, 3) and batch["intensity"].shape == (5, 4, 2)
+    assert set(batch) == {"images", "classes", "matrix", "intensity", "noise"}
+    assert "elastic" in batches("augment.elastic=3")[0]
+
+
+def test_a_slice_is_seen_with_its_neighbours() -> None:
+    made = Batches([patient("a")], settings("model.context=2", "train.batch_size=40", "train.foreground=0"))
+    source = patient("a")
+    batch = made[0]
+    assert batch["images"].shape == (40, 40, 50, 10) and batch["classes"].shape == (40, 40, 50, 1)
+    for image, truth in zip(batch["images"], batch["classes"], strict=True):
+        z = next(z for z in range(6) if (image[..., 4:6] == source.images[z]).all())
+        assert (truth[..., 0] == np.asarray(source.classes)[z]).all()
+        for offset in range(-2, 3):
+            there = source.images[z + offset] if 0 <= z + offset < 6 else 0
+            assert (image[..., 4 + 2 * offset : 6 + 2 * offset] == there).all()
+
+
+def test_a_block_of_slices_with_its_truth() -> None:
+    changes = ("model.dimensions=3", "train.depth=8", "train.patch=32", "train.batch_size=3")
+    batch = Batches([patient("a")], settings(*changes))[0]
+    assert batch["images"].shape == (3, 40, 50, 16) and batch["classes"].shape == (3, 40, 50, 8)
 
 
 def test_made_ahead_they_come_in_order() -> None:
     made = batches()
-    for step, (images, _) in enumerate(made.between(3, 12), 3):
-        assert (images == made[step][0]).all()
-    assert list(made.between(4, 4)) == []
-    assert len(list(made.between(4, 5))) == 1
-
-
-def test_left_early_nothing_hangs() -> None:
-    for _ in batches().between(0, 10**6):
-        break
+    with closing(made.since(3)) as coming:
+        for step in range(3, 12):
+            assert next(coming)["images"].tobytes() == made[step]["images"].tobytes()
 
 
 def test_a_fault_in_a_thread_is_raised_where_the_batch_is_wanted() -> None:
-    nothing = Prepared("p", np.zeros((1, 8, 8, 1), np.float16), None, ((0, 8), (0, 8), (0, 1)), (8, 8, 1))
+    box = ((0, 8), (0, 8), (0, 1))
+    nothing = Prepared("p", np.zeros((1, 8, 8, 1), np.float16), None, box, (8, 8, 1), (1.0, 1.0, 1.0), {})
     with pytest.raises(ValueError, match="p: no truth"):
-        next(Batches([nothing], TrainConfig(), AugmentConfig()).between(0, 1))
+        next(Batches([nothing], settings()).since(0))
 
 
-def test_foreground_is_oversampled_and_patients_are_even() -> None:
+def test_foreground_is_oversampled_patients_and_classes_are_even() -> None:
     made = Batches(
-        [patient("a"), patient("bb", tumour=False)], TrainConfig(batch_size=400, patch=32, foreground=1.0), STILL
+        [patient("a"), patient("bb", tumour=False)], settings("train.batch_size=400", "train.foreground=1.0")
     )
-    shares = (made[0][1] > 0).any(axis=(1, 2)).mean()
-    assert 0.4 < shares < 0.6  # patient a always, patient bb never
-    plain = Batches([patient("a")], TrainConfig(batch_size=400, patch=32, foreground=0.0), STILL)
-    assert 0.15 < (plain[0][1] > 0).any(axis=(1, 2)).mean() < 0.5  # two slices of six
+    with_tumour = (made[0]["classes"] > 0).any(axis=(1, 2, 3))
+    assert 0.4 < with_tumour.mean() < 0.6  # patient a always, patient bb never
+    with_rim = (made[0]["classes"] == 3).any(axis=(1, 2, 3))
+    # half are placed on class 3, a slice of its own; the others on one of the two slices of class 2
+    assert 0.6 < with_rim.sum() / with_tumour.sum() < 0.9
+    plain = Batches([patient("a")], settings("train.batch_size=400", "train.foreground=0.0"))
+    assert 0.2 < (plain[0]["classes"] > 0).any(axis=(1, 2, 3)).mean() < 0.5  # two slices of six
 
 
 def test_patients_of_a_batch_are_named() -> None:
-    assert batches().patients_of(0) == ["a", "bb"]
+    assert batches("train.batch_size=8").patients_of(0) == ["a", "bb"]
+    alone = next(step for step in range(99) if len(batches("train.batch_size=2").patients_of(step)) == 1)
+    shown = batches("train.batch_size=2")[alone]["images"]
+    assert shown[:, 35:].any() == (batches("train.batch_size=2").patients_of(alone) == ["a"])
+
+
+def test_an_epoch_shows_as_many_slices_as_there_are() -> None:
     assert batches().slices == 12
-
-
-def test_no_variation_is_a_plain_crop() -> None:
-    source = patient("a")
-    assert source.classes is not None
-    image, classes = augment(np.random.default_rng(1), source.images[3], source.classes[3], (19.5, 24.5), 32, STILL)
-    assert np.allclose(image, source.images[3, 4:36, 9:41].astype(np.float32), atol=1e-3)
-    assert (classes == source.classes[3, 4:36, 9:41]).all()
-
-
-def test_a_mirror_moves_image_and_labels_together() -> None:
-    source = patient("a")
-    assert source.classes is not None
-    mirror = AugmentConfig(flip=True, rotation=0, shift=0, zoom=0, scale=0, offset=0, gamma=0, noise=0)
-    seen = set()
-    for seed in range(8):
-        image, classes = augment(
-            np.random.default_rng(seed), source.images[3], source.classes[3], (19.5, 24.5), 32, mirror
-        )
-        plain = (classes == source.classes[3, 4:36, 9:41]).all()
-        crop = source.images[3, 4:36, 9:41].astype(np.float32)
-        assert np.allclose(image, crop if plain else crop[::-1], atol=1e-3)
-        assert plain or (classes == source.classes[3, 4:36, 9:41][::-1]).all()
-        seen.add(bool(plain))
-    assert seen == {True, False}
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.integers(16, 70))
-def test_labels_stay_labels_and_the_background_stays_zero(seed: int, patch: int) -> None:
-    source = patient("a")
-    assert source.classes is not None
-    image, classes = augment(
-        np.random.default_rng(seed), source.images[3], source.classes[3], (20.0, 25.0), patch, AugmentConfig()
-    )
-    assert set(np.unique(classes)) <= {0, 2, 3}
-    assert np.isfinite(image).all()
-    empty = np.zeros((40, 50, 2), np.float16)
-    assert not augment(np.random.default_rng(seed), empty, source.classes[3], (20.0, 25.0), patch, AugmentConfig())[
-        0
-    ].any()
+    assert batches().epoch == 3
+    assert batches("model.dimensions=3", "train.depth=8").epoch == 1
