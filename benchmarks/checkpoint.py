@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.pairs import SAMPLE, alternate, medians, worker
+from benchmarks.pairs import SAMPLE, alternate, disturbed, medians, worker
 from benchmarks.results import Result, report
 
 ALLOWED = 1.0  # %
@@ -27,7 +27,11 @@ def main() -> None:
     found = alternate({"ours": worker("ours", "checkpoint", "--data", SAMPLE)}, options.rounds)
     numbers = {key: medians(found, key)["ours"] for key in ("step_s", "save_s", "interval_s", "bytes")}
     share = 100 * numbers["save_s"] / (numbers["interval_s"] + numbers["save_s"])
-    details = {"rounds": options.rounds, **{key: float(f"{value:.4g}") for key, value in numbers.items()}}
+    details = {
+        "rounds": options.rounds,
+        "others_busy": disturbed(found),
+        **{key: float(f"{value:.4g}") for key, value in numbers.items()},
+    }
     report(
         Result(
             "time in checkpoints: the share allowed",

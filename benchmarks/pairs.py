@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"  # what may be thrown away
 SAMPLE = Path(os.environ.get("OSGDL_BRATS2015", ROOT.parent / "shared" / "brats2015"))
 THREADS = 2
+QUIET = 0.1  # share of the cores that others may keep busy
 # PyTorch's threads wait for each other spinning, and where a process that loads data needs a core of them, a step takes
 # many times as long; told to sleep instead, it does not
 PASSIVE = ("env", "OMP_WAIT_POLICY=passive")
@@ -59,6 +61,25 @@ def measure(command: Sequence[str], **more: str) -> dict[str, Any]:
     return found
 
 
+def others(seconds: float = 0.5) -> float:
+    """The share of the machine's cores that other processes keep busy, 0 to 1, while this one waits."""
+
+    def ticks() -> tuple[int, int]:
+        numbers = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]  # all; idle and waiting for a disk
+
+    if not Path("/proc/stat").exists():
+        return 0.0
+    (all_before, idle_before), _ = ticks(), time.sleep(seconds)
+    all_after, idle_after = ticks()
+    return 1 - (idle_after - idle_before) / max(1, all_after - all_before)
+
+
+def disturbed(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
+    """The largest `others` before any worker of a comparison; to be kept beside its numbers."""
+    return round(max(float(one["others"]) for rounds in found.values() for one in rounds), 2)
+
+
 def alternate(sides: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Every side once a round, in an order that turns by one each round; what each found, round by round."""
     names = list(sides)
@@ -66,7 +87,10 @@ def alternate(sides: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            found[name].append(measure(sides[name]))
+            share = others()
+            found[name].append({**measure(sides[name]), "others": round(share, 2)})
+            if share > QUIET:
+                print(f"  not a quiet machine: others keep {share:.0%} of it busy", flush=True)
             print(f"  round {number + 1} of {rounds}  {name:34} {summary(found[name][-1])}", flush=True)
     return found
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.pairs import PASSIVE, SAMPLE, alternate, equal, medians, worker
+from benchmarks.pairs import PASSIVE, SAMPLE, alternate, disturbed, equal, medians, worker
 from benchmarks.results import Result, read, report
 from benchmarks.step import GROUPED, SETTINGS
 
@@ -61,7 +61,7 @@ def main() -> None:
     count = equal({name: rounds for name, rounds in found.items() if name != ALONE})
     ours = speeds.pop(TRAINING)
     best = max(speeds, key=lambda name: speeds[name])
-    details = {"rounds": options.rounds, "single": singles}
+    details = {"rounds": options.rounds, "others_busy": disturbed(found), "single": singles}
     report(
         Result(
             "training end to end with augmentation: MONAI's pipeline",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.pairs import alternate, equal, medians, worker
+from benchmarks.pairs import PASSIVE, alternate, disturbed, equal, medians, worker
 from benchmarks.results import Result, report
 
 DEFAULT = "fp32"
@@ -32,13 +32,14 @@ GROUPED: dict[str, tuple[str, ...]] = {
 COMMAND = "make bench BENCH=step"
 
 
-def compare(normalisation: str, rounds: int, seconds: float) -> tuple[Result, Result]:
+def compare(normalisation: str, rounds: int, seconds: float, passive: bool) -> tuple[Result, Result]:
     """Against the best setting and against the default, for one kind of network."""
     print(f"step: normalisation {normalisation}", flush=True)
     sides = {"ours": worker("ours", "step", "--normalisation", normalisation, "--seconds", seconds)}
     for name, settings in (SETTINGS | (GROUPED if normalisation == "instance" else {})).items():
         words = [word for setting in settings for word in ("--setting", setting)]
-        sides[name] = worker("torch_unet", "--normalisation", normalisation, "--seconds", seconds, *words)
+        command = worker("torch_unet", "--normalisation", normalisation, "--seconds", seconds, *words)
+        sides[name] = [*(PASSIVE if passive else ()), *command]
     found = alternate(sides, rounds)
     count = equal(found)
     speeds = medians(found)
@@ -46,6 +47,8 @@ def compare(normalisation: str, rounds: int, seconds: float) -> tuple[Result, Re
     best = max(speeds, key=lambda name: speeds[name])
     details = {
         "rounds": rounds,
+        "peer_threads_wait": "asleep" if passive else "spinning",
+        "others_busy": disturbed(found),
         "parameters": count,
         "single": [round(one["images_per_s"], 2) for one in found["ours"]],
         "peers": {name: round(speed, 2) for name, speed in speeds.items()},
@@ -79,10 +82,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of timed steps a process")
+    parser.add_argument(
+        "--passive", action="store_true", help="PyTorch's threads sleep while they wait: a busy machine"
+    )
     parser.add_argument("--normalisation", choices=("instance", "none"), action="append")
     options = parser.parse_args()
     for normalisation in options.normalisation or ("instance", "none"):
-        report(*compare(normalisation, options.rounds, options.seconds))
+        report(*compare(normalisation, options.rounds, options.seconds, options.passive))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -93,6 +97,29 @@ def restore(variables: list[Any], content: bytes) -> None:
         raise ValueError(f"{len(values)} variables saved, {len(variables)} wanted")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+@contextmanager
+def start_up_log() -> Iterator[list[str]]:
+    """Takes what the frameworks' libraries write to file descriptor 2 while they load: a dozen lines about CUDA on a
+    machine without a GPU, which hide the one line that matters, and the only clue where a GPU is missing. Shown if
+    loading fails."""
+    log: list[str] = []
+    sys.stderr.flush()
+    kept = os.dup(2)
+    failed = True
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield log
+            failed = False
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            log.append(file.read().decode(errors="replace"))
+            if failed:
+                print(log[0], file=sys.stderr)
 
 
 def precision(wanted: str, capabilities: list[float], cpu: bool) -> str:

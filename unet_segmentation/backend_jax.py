@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_segmentation.backend import precision, require_divisible
+from unet_segmentation.backend import precision, require_divisible, start_up_log
 from unet_segmentation.config import TrainConfig
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batch
@@ -25,15 +25,16 @@ class Devices:
     def __init__(self, config: TrainConfig) -> None:
         if config.deterministic == "on":  # read once, when the devices are first asked for
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-        import jax
-        import keras
+        with start_up_log():
+            import jax
+            import keras
 
+            keras.utils.set_random_seed(config.seed)  # loads TensorFlow too, where it is installed
         self.devices = [device for device in jax.devices() if device.platform == "gpu"]
         self.gpus = len(self.devices)
         self.devices = self.devices or jax.devices("cpu")
         self.replicas = len(self.devices)
         self.deterministic = config.deterministic == "on" or (config.deterministic == "auto" and not self.gpus)
-        keras.utils.set_random_seed(config.seed)
         capabilities = [float(device.compute_capability) for device in self.devices[: self.gpus]]
         self.precision = precision(config.precision, capabilities, cpu=False)
         keras.config.set_dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,7 @@ from numpy.typing import NDArray
 
 from submit.runtime import devices
 from submit.runtime.exit_codes import BadInput
-from unet_segmentation.backend import precision, require_divisible
+from unet_segmentation.backend import precision, require_divisible, start_up_log
 from unet_segmentation.config import TrainConfig
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batch
@@ -33,7 +30,7 @@ class Devices:
 
     def __init__(self, config: TrainConfig) -> None:
         place = devices.here()
-        with _start_up_log() as log:
+        with start_up_log() as log:
             import keras
             import tensorflow as tf
 
@@ -174,26 +171,3 @@ def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32)]
     compiled = tf.function(lambda images: model(images, training=False), input_signature=signature)
     return lambda images: np.asarray(compiled(images))
-
-
-@contextmanager
-def _start_up_log() -> Iterator[list[str]]:
-    """Takes what TensorFlow's libraries write to file descriptor 2 while they load: a dozen lines about CUDA on a
-    machine without a GPU, which hide the one line that matters, and the only clue where a GPU is missing. Shown if
-    loading fails."""
-    log: list[str] = []
-    sys.stderr.flush()
-    kept = os.dup(2)
-    failed = True
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield log
-            failed = False
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            log.append(file.read().decode(errors="replace"))
-            if failed:
-                print(log[0], file=sys.stderr)

@@ -27,12 +27,12 @@ from urllib.parse import quote
 
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.progress import Progress
-from unet_segmentation import entry, verify
+from unet_segmentation import entry
+from unet_segmentation.inspection import Report, inspect
 from unet_segmentation.labels import Convention
 from unet_segmentation.layouts import Dataset, Patient, Source
 from unet_segmentation.prepare import CLIPPED, MASK_THRESHOLD, PLACES, Prepared
 from unet_segmentation.prepare import prepare as normalised
-from unet_segmentation.verify import Report
 
 # Raise it with every change to what preparing writes or verifying finds: entries made before it do not count
 VERSION = 1
@@ -146,7 +146,7 @@ def _one(patient: Patient, folder: Path, convention: Convention, modalities: Seq
         except entry.Damaged as fault:
             again = str(fault)
         before = {kind: _stat(source.path) for kind, source in sources.items()}
-        report = verify.inspect(patient, modalities, convention, need_truth)
+        report = inspect(patient, modalities, convention, need_truth)
         checked, report.checked = report.checked, None
         if checked is None:
             return _Done(report, None, False, "")

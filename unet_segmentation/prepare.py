@@ -106,9 +106,9 @@ def prepare(
         centred = sample.astype(np.float64)
         mean = float(centred.mean())
         centred -= mean
-        std = float(np.sqrt(centred @ centred / centred.size))
-        intensities.append(fingerprint.intensities(sample, mean, std))
         scaled = centred.astype(np.float32)  # processors turn float32 into float16, and nothing else
+        std = float(np.sqrt(np.square(centred, out=centred).mean()))  # not a dot product: BLAS would start threads
+        intensities.append(fingerprint.intensities(sample, mean, std))
         scaled /= np.float32(max(std, SMALLEST_STD))
         np.clip(scaled, -CLIPPED, CLIPPED, out=scaled)
         stacked[..., channel][within] = scaled.astype(np.float16)

@@ -11,6 +11,9 @@ trap 10.)
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -73,7 +76,8 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
     objective = Objective(config, len(data.modalities), data.convention.membership(data.regions))
     about = describe(config, data)
     folder = Path(config.checkpoint.folder) if config.checkpoint.folder else out / "checkpoint"
-    identity = {"configuration": config.hash(), "data": data.facts["sha256"]}
+    layout = hashlib.sha256(json.dumps(data.layout.as_dict(), sort_keys=True).encode()).hexdigest()
+    identity = {"configuration": config.hash(), "data": data.facts["sha256"], "layout": layout}
     session = Session(config, where, objective, about["channels"], identity, folder)
     session.done.steps = steps_wanted(config.train, batches.epoch)
     if session.resume():
@@ -114,7 +118,11 @@ def load_data(config: Config, root: Path, out: Path) -> Data:
     convention = training.layout.convention
     folder = Path(config.data.cache) if config.data.cache else out / "prepared"
     results = [cache.prepare(part, modalities, folder, need_truth=True) for part in (training, validation)]
+    verify.duplicates([result.reports for result in results])
     reports = [report for result in results for report in result.reports]
+    verify.require(reports)
+    for warning in [*(w for r in reports for w in r.warnings), *verify.doubtful(reports, convention)]:
+        print(f"warning: {warning}", file=sys.stderr)
     facts = {
         "sha256": verify.dataset_hash(reports),
         "layout": training.layout.name,

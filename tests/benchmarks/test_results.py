@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def test_an_unknown_bench(capsys: pytest.CaptureFixture[str]) -> None:
     assert "BENCH=stepp: not a bench; there are match, " in capsys.readouterr().err
 
 
-def test_sides_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sides_alternate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     order: list[str] = []
 
     def measure(command: list[str]) -> dict[str, float]:
@@ -64,9 +66,21 @@ def test_sides_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"images_per_s": float(len(order))}
 
     monkeypatch.setattr(pairs, "measure", measure)
+    monkeypatch.setattr(pairs, "others", lambda: 0.25)
     found = pairs.alternate({"a": ["a"], "b": ["b"]}, 3)
     assert "".join(order) == "abbaab"
     assert pairs.medians(found) == {"a": 4.0, "b": 3.0}
+    assert pairs.disturbed(found) == 0.25
+    assert capsys.readouterr().out.count("not a quiet machine: others keep 25% of it busy") == 6
+
+
+def test_others_are_seen() -> None:
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert 1 / (2 * (os.cpu_count() or 1)) < pairs.others() <= 1
+    finally:
+        busy.kill()
+        busy.wait()
 
 
 def test_another_network_is_no_comparison() -> None:

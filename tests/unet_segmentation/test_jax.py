@@ -1,0 +1,29 @@
+"""The JAX backend passes the same tests: run again in a process of their own, for Keras takes one backend a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# of TensorFlow's own: its precision, its errors
+OTHERWISE = "not bfloat16 and not gpu_too_small and not two_devices"
+QUICK = "everything_is_there or left_and_came_back or context or 3-D"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["augment", "model", "train"])
+def test_the_same_tests_pass(name: str, request: pytest.FixtureRequest) -> None:
+    """Of the trainings, which compile for long, all in the soak alone."""
+    pytest.importorskip("jax")
+    some = name == "train" and not request.config.getoption("--soak")
+    chosen = f"{OTHERWISE} and ({QUICK})" if some else OTHERWISE
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-k", chosen]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([*command, str(HERE / f"test_{name}.py")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    print(done.stdout.splitlines()[-1])
