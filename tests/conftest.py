@@ -20,6 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    # known without pytest-xdist too
+    config.addinivalue_line("markers", "xdist_group(name): run one after the other on one worker")
     config.addinivalue_line("markers", "pool: needs the local HTCondor pool")
 
 

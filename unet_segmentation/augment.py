@@ -81,8 +81,8 @@ def vary(batch: Mapping[str, Any], patch: int, channels: int) -> tuple[Any, Any]
     """Varied patches and their classes.
 
     Args:
-        batch: images (batch, x, y, slices * channels) float16, z-scored in the brain and 0 outside; classes
-            (batch, x, y, n) uint8; and the stacked numbers of `draw`.
+        batch: images (batch, x, y, slices * channels) float16, z-scored in the brain and 0 outside, and classes
+            (batch, x, y, n) uint8, both with a frame of zeros one pixel wide; and the stacked numbers of `draw`.
         patch: side of the result in pixels.
         channels: number of modalities.
 
@@ -92,78 +92,74 @@ def vary(batch: Mapping[str, Any], patch: int, channels: int) -> tuple[Any, Any]
     """
     from keras import ops
 
+    pixels = ops.arange(patch * patch)
+    x, y = ops.cast(pixels // patch, "float32"), ops.cast(pixels % patch, "float32")
     matrix = batch["matrix"]
-    pixels = ops.cast(ops.arange(patch), "float32")
-    x, y = ops.reshape(pixels, (1, patch, 1)), ops.reshape(pixels, (1, 1, patch))
-    places = [
-        matrix[:, axis, 0, None, None] * x + matrix[:, axis, 1, None, None] * y + matrix[:, axis, 2, None, None]
-        for axis in (0, 1)
-    ]
+    places = [matrix[:, axis, :1] * x + matrix[:, axis, 1:2] * y + matrix[:, axis, 2:] for axis in (0, 1)]
     if "elastic" in batch:
         field = ops.image.resize(batch["elastic"], (patch, patch), interpolation="bicubic", data_format="channels_last")
-        places = [place + field[..., axis] for axis, place in enumerate(places)]
-    images = _linear(ops.cast(batch["images"], "float32"), *places)
-    classes = _nearest(batch["classes"], *places)
-    return _vary_intensity(images, batch["intensity"], batch["noise"], channels), classes
+        places = [place + ops.reshape(field[..., axis], (-1, patch * patch)) for axis, place in enumerate(places)]
+    size, width, height, planes = ops.shape(batch["images"])
+    # beyond the slice is on its frame, which is 0
+    x, y = ops.clip(places[0] + 1, 0, width - 1), ops.clip(places[1] + 1, 0, height - 1)
+    images = _linear(ops.cast(batch["images"], "float32"), x, y)
+    # from here each plane's pixels in one row: what is the same for a plane is then cheap to apply
+    images = ops.reshape(images, (size, planes // channels, channels, patch * patch))
+    images = _vary_intensity(images, batch["intensity"], batch["noise"])
+    images = ops.transpose(ops.reshape(images, (size, planes, patch, patch)), (0, 2, 3, 1))
+    classes = _take(batch["classes"], ops.floor(x + 0.5), ops.floor(y + 0.5))
+    return images, ops.reshape(classes, (size, patch, patch, -1))
 
 
-def _nearest(values: Any, x: Any, y: Any) -> Any:
+def _linear(images: Any, x: Any, y: Any) -> Any:
+    """images (batch, x, y, n) at places (batch, pixels) inside: (batch, n, pixels)."""
     from keras import ops
 
-    x, y = ops.floor(x + 0.5), ops.floor(y + 0.5)
-    taken, inside = _take(values, x, y)
-    return ops.where(inside[..., None], taken, ops.zeros_like(taken))
+    width, height, count = ops.shape(images)[1:]
+    left, low = ops.minimum(ops.floor(x), width - 2), ops.minimum(ops.floor(y), height - 2)
+    # two pixels that lie side by side are one row: taking rows is what costs
+    pairs = ops.concatenate([images[:, :, :-1], images[:, :, 1:]], axis=-1)
+    first, second = (ops.transpose(_take(pairs, column, low), (0, 2, 1)) for column in (left, left + 1))
+    share_x, share_y = (x - left)[:, None], (y - low)[:, None]
+    rows = first + (second - first) * share_x
+    return rows[:, :count] + (rows[:, count:] - rows[:, :count]) * share_y
 
 
-def _linear(values: Any, x: Any, y: Any) -> Any:
+def _take(images: Any, x: Any, y: Any) -> Any:
+    """images (batch, x, y, n) at whole places (batch, pixels): (batch, pixels, n)."""
     from keras import ops
 
-    left, low = ops.floor(x), ops.floor(y)
-    right, high = x - left, y - low
-    total: Any = 0.0
-    for along, weight_x in ((left, 1 - right), (left + 1, right)):
-        for across, weight_y in ((low, 1 - high), (low + 1, high)):
-            taken, inside = _take(values, along, across)
-            weight = weight_x * weight_y * ops.cast(inside, "float32")
-            total = total + taken * weight[..., None]
-    return total
+    size, width, height, count = ops.shape(images)
+    first = ops.arange(size, dtype="int32")[:, None] * (width * height)
+    rows = first + ops.cast(x, "int32") * height + ops.cast(y, "int32")
+    return ops.take(ops.reshape(images, (size * width * height, count)), rows, axis=0)
 
 
-def _take(values: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """values (batch, x, y, n) at whole places (batch, patch, patch), and where these lie inside."""
+def _vary_intensity(images: Any, intensity: Any, noise: Any) -> Any:
+    """Gamma, contrast, brightness and noise of each modality, inside the brain only: the background stays 0.
+
+    images (batch, slice, channel, pixels), intensity and noise as of `draw`, stacked.
+    """
     from keras import ops
 
-    count, width, height, numbers = ops.shape(values)
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    column = ops.cast(ops.clip(x, 0, width - 1), "int32")
-    row = ops.cast(ops.clip(y, 0, height - 1), "int32")
-    first = ops.reshape(ops.arange(count, dtype="int32") * (width * height), (-1, 1, 1))
-    flat = ops.reshape(values, (count * width * height, numbers))
-    return ops.take(flat, first + column * height + row, axis=0), inside
-
-
-def _vary_intensity(images: Any, intensity: Any, noise: Any, channels: int) -> Any:
-    """Gamma, contrast, brightness and noise of each modality, inside the brain only: the background stays 0."""
-    from keras import ops
-
-    shape = ops.shape(images)
-    images = ops.reshape(images, (*shape[:3], -1, channels))
-    inside = ops.any(images != 0, axis=-1, keepdims=True)
-    exponent, contrast, brightness, sigma = (intensity[:, row, None, None, None, :] for row in range(4))
+    size, slices, channels, pixels = ops.shape(images)
+    inside = ops.any(images != 0, axis=2, keepdims=True)
+    exponent, contrast, brightness, sigma = (intensity[:, row, None, :, None] for row in range(4))
     far = 1e4  # beyond any value: images are clipped at 10 standard deviations
-    low = ops.min(ops.where(inside, images, far), axis=(1, 2, 3), keepdims=True)
-    high = ops.max(ops.where(inside, images, -far), axis=(1, 2, 3), keepdims=True)
+    low = ops.min(ops.where(inside, images, far), axis=(1, 3), keepdims=True)
+    high = ops.max(ops.where(inside, images, -far), axis=(1, 3), keepdims=True)
     span = ops.maximum(high - low, 1e-6)
     share = ops.clip((images - low) / span, 1e-6, 1.0)
-    varied = (ops.exp(ops.log(share) * exponent) * span + low) * contrast + brightness
-    pixels = ops.arange(math.prod(shape[1:3]) * (shape[3] // channels), dtype="int32")
-    place = (noise[:, None] + pixels[None]) % NOISE_BANK
-    cut = ops.take(ops.convert_to_tensor(_noise_bank(channels)), place, axis=0)
-    varied = varied + ops.reshape(cut, ops.shape(images)) * sigma
-    return ops.reshape(ops.where(inside, varied, 0.0), shape)
+    varied = ops.exp(ops.log(share) * exponent) * (span * contrast) + (low * contrast + brightness)
+    # each modality its own stretch of the bank
+    first = noise[:, None] + ops.arange(channels, dtype="int32") * (NOISE_BANK // channels)
+    place = (first[:, :, None] + ops.arange(slices * pixels, dtype="int32")) % NOISE_BANK
+    cut = ops.take(ops.convert_to_tensor(_noise_bank()), place, axis=0)
+    cut = ops.transpose(ops.reshape(cut, (size, channels, slices, pixels)), (0, 2, 1, 3))
+    return ops.where(inside, varied + cut * sigma, 0.0)
 
 
 @cache
-def _noise_bank(channels: int) -> NDArray[np.float32]:
-    """(NOISE_BANK, channels) normal numbers, always the same."""
-    return np.random.default_rng(0).standard_normal((NOISE_BANK, channels), np.float32)
+def _noise_bank() -> NDArray[np.float32]:
+    """Normal numbers, always the same."""
+    return np.random.default_rng(0).standard_normal(NOISE_BANK, np.float32)

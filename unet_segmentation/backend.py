@@ -64,6 +64,13 @@ def forward(model: Any) -> Any:
     return _module().forward(model)
 
 
+def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float) -> Any | None:
+    """x (batch, ..., maps), each map of each image normalised, times `scale` plus `shift` (maps); None where this
+    backend has no faster way on this device than the plain formula.
+    """
+    return _module().instance_normalization(x, scale, shift, epsilon)
+
+
 def load_model(path: Path) -> Any:
     """The Keras model in a file that `train` wrote."""
     import keras

@@ -112,6 +112,10 @@ class TrainingStep:
         return self._network.trainable_variables, self._network.non_trainable_variables, self._optimizer.variables
 
 
+def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float) -> None:
+    """XLA makes one kernel of the plain formula."""
+
+
 def forward(model: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """Images (n, [z,] x, y, channel) to region probabilities, compiled for each size."""
     import jax

@@ -153,7 +153,8 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def check(folder: Path, about: Mapping[str, Any]) -> None:
-    """Reads an entry's arrays and compares their checksums; memory stays flat.
+    """Reads an entry's arrays and compares their checksums; memory stays flat. It is done at every opening, because it
+    is cheap: 61 MB of four BRATS 2015 patients take 0.05 s of a core, reading their 16 files 1 s.
 
     Raises:
         Damaged: one of them is not as it was written.

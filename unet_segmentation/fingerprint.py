@@ -130,11 +130,10 @@ def describe(found: Mapping[str, Any]) -> list[str]:
     voxels, millimetres = (" x ".join(f"{side:g}" for side in sides) for sides in (box, spacing))
     lines = [f"brain      {voxels} voxels of {millimetres} mm (median; most frequent)"]
     for name, channel in found["modalities"].items():
-        low, middle, high = (channel["percentiles"][f"{at:g}"] for at in (PERCENTILES[0], 50, PERCENTILES[-1]))
-        lines.append(
-            f"{name:10} {channel['mean']:.4g} +- {channel['std']:.4g}; {PERCENTILES[0]:g} %, 50 %, {PERCENTILES[-1]:g} %:"
-            f" {low:.4g}, {middle:.4g}, {high:.4g}"
-        )
+        marks = (PERCENTILES[0], 50.0, PERCENTILES[-1])
+        values = ", ".join(f"{channel['percentiles'][f'{at:g}']:.4g}" for at in marks)
+        names = ", ".join(f"{at:g} %" for at in marks)
+        lines.append(f"{name:10} {channel['mean']:.4g} +- {channel['std']:.4g}; {names}: {values}")
     return lines
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from submit.runtime.exit_codes import BadInput
 from unet_segmentation import plausibility, prepare, volumes
-from unet_segmentation.labels import HIGHEST, Convention, conventions
+from unet_segmentation.labels import Convention, conventions
 from unet_segmentation.patients import Patient, Source
 from unet_segmentation.volumes import Volume
 
@@ -136,22 +136,21 @@ def _check_numbers(report: Report, volume: Volume) -> None:
 
 def _check_labels(report: Report, truth: Volume, convention: Convention) -> dict[int, int] | None:
     """The number of voxels of each label but 0, or None if there is a fault."""
-    values = truth.values
-    if values.min() >= 0 and values.max() <= HIGHEST:
-        labels = values.astype(np.uint8)
-        whole = np.array_equal(labels, values)
-        if not whole:
-            labels = np.rint(values).astype(np.uint8)
-            whole = bool(np.abs(values - labels).max() <= INTEGER_TOLERANCE)
-        counts = {value: int(np.count_nonzero(labels == value)) for value in convention.values}
-        if whole and sum(counts.values()) == values.size:
-            if counts.pop(0) == values.size:
-                report.warnings.append(f"{report.where(truth.path)}: only background; is this patient without tumour?")
-            return counts
-    found = np.unique(values[np.isfinite(values)])
-    wrong = [
-        float(v) for v in found if abs(v - np.rint(v)) > INTEGER_TOLERANCE or int(np.rint(v)) not in convention.values
-    ]
+    flat = truth.values.ravel(order="K")
+    marked = flat[flat != 0]  # the few that are not background; NaN is among them
+    found, sizes = np.unique(marked[np.isfinite(marked)], return_counts=True)
+    counts = dict.fromkeys(convention.values, 0)
+    wrong = []
+    for value, size in zip(found.tolist(), sizes.tolist(), strict=True):
+        if abs(value - round(value)) <= INTEGER_TOLERANCE and round(value) in counts:
+            counts[round(value)] += size
+        else:
+            wrong.append(value)
+    if not wrong and marked.size == sizes.sum():
+        counts.pop(0)
+        if not any(counts.values()):
+            report.warnings.append(f"{report.where(truth.path)}: only background; is this patient without tumour?")
+        return counts
     if wrong:
         held = f"label {', '.join(f'{v:g}' for v in wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
         wanted = f"{', '.join(map(str, convention.values))} ({convention.name})"

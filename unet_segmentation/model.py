@@ -18,6 +18,7 @@ from typing import Any
 import keras
 from keras import initializers, layers, ops
 
+from unet_segmentation import backend
 from unet_segmentation.config import ModelConfig
 
 LOGITS = "logits"
@@ -28,21 +29,25 @@ EPSILON = 1e-5  # added to the variance, as in Ulyanov et al. 2016
 class InstanceNormalization(layers.Layer):  # type: ignore[misc]
     """Each map of each image to mean 0 and variance 1, then scaled and shifted (Ulyanov et al. 2016, arXiv 1607.08022).
 
-    One multiplication and one addition in the precision of the policy, the moments in float32. Keras's own
-    `GroupNormalization(groups=-1)` gives the same numbers and makes the whole training step a fifth slower.
+    By the backend where it has a faster way on this device, else by one multiplication and one addition in the
+    precision of the policy, the moments in float32. Keras's own `GroupNormalization(groups=-1)` gives the same numbers
+    and makes the whole training step a third slower on the CPU.
     """
 
     def build(self, shape: Any) -> None:
-        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
-        self.shift = self.add_weight(shape=(shape[-1],), initializer="zeros", name="shift")
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale", autocast=False)
+        self.shift = self.add_weight(shape=(shape[-1],), initializer="zeros", name="shift", autocast=False)
 
     def call(self, x: Any) -> Any:
+        fused = backend.instance_normalization(x, self.scale, self.shift, EPSILON)
+        if fused is not None:
+            return fused
         axes = tuple(range(1, len(x.shape) - 1))
         wide = ops.cast(x, "float32")
         mean = ops.mean(wide, axes, keepdims=True)
         variance = ops.maximum(ops.mean(ops.square(wide), axes, keepdims=True) - ops.square(mean), 0.0)
-        scale = ops.cast(self.scale, "float32") * ops.rsqrt(variance + EPSILON)
-        shift = ops.cast(self.shift, "float32") - mean * scale
+        scale = self.scale * ops.rsqrt(variance + EPSILON)
+        shift = self.shift - mean * scale
         return x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)
 
 

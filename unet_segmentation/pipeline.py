@@ -67,21 +67,23 @@ class Batches:
         """The input of `augment.vary` for a step; steps count from 0."""
         rng = np.random.default_rng([*self._seed, step])
         size, depth = self._config.train.batch_size, self._before + self._after
-        images = np.zeros((size, *self._sides, depth * self.channels), np.float16)
-        classes = np.zeros((size, *self._sides, len(range(depth)[self._truth])), np.uint8)
+        # one pixel of zeros around each slice
+        sides = tuple(side + 2 for side in self._sides)
+        images = np.zeros((size, *sides, depth, self.channels), np.float16)
+        classes = np.zeros((size, *sides, len(range(depth)[self._truth])), np.uint8)
         drawn = []
         for index in range(size):
             patient, z, centre = self._place(rng)
             shape = patient.images.shape
             low, high = max(z - self._before, 0), min(z + self._after, shape[0])
             first = low - (z - self._before)
-            block = np.zeros((depth, *shape[1:]), np.float16)
-            block[first : first + high - low] = patient.images[low:high]
-            images[index, : shape[1], : shape[2]] = block.transpose(1, 2, 0, 3).reshape(*shape[1:3], -1)
+            there = (index, slice(1, shape[1] + 1), slice(1, shape[2] + 1))
+            images[*there, first : first + high - low] = patient.images[low:high].transpose(1, 2, 0, 3)
             truth = np.zeros((depth, *shape[1:3]), np.uint8)
             truth[first : first + high - low] = _classes(patient)[low:high]
-            classes[index, : shape[1], : shape[2]] = truth[self._truth].transpose(1, 2, 0)
+            classes[there] = truth[self._truth].transpose(1, 2, 0)
             drawn.append(augment.draw(rng, centre, self._config.train.patch, self.channels, self._config.augment))
+        images = images.reshape(size, *sides, depth * self.channels)
         return {"images": images, "classes": classes, **{name: np.stack([d[name] for d in drawn]) for name in drawn[0]}}
 
     def patients_of(self, step: int) -> list[str]:

@@ -81,9 +81,12 @@ class File:
         return Volume(self.path, self._scaled(self.data[..., channel]), self.affine, self.sha256)
 
     def _scaled(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        if self.scaling != (1, 0):
-            raw = raw * np.float64(self.scaling[0]) + self.scaling[1]
-        return raw.astype(np.float32, copy=False)
+        if self.scaling == (1, 0):
+            return raw.astype(np.float32, copy=False)
+        values = np.empty(raw.shape, np.float32, order="F")
+        for z in range(raw.shape[-1]):  # a slice of float64 stays in the cache; a volume is 70 MB, twice
+            values[..., z] = raw[..., z] * np.float64(self.scaling[0]) + self.scaling[1]
+        return values
 
 
 def read(path: Path, channel: int | None = None) -> Volume:
@@ -107,9 +110,11 @@ def read_file(path: Path) -> File:
         if path.name.endswith(metaimage.ENDING):
             values, affine = metaimage.decode(path, content)
             return File(path, values, (1, 0), affine, hashlib.sha256(content).hexdigest())
-        plain = _inflated(content) if path.name.endswith(".gz") else content
-        kind = nibabel.Nifti2Image if plain[:4] in NIFTI2_HEADER else nibabel.Nifti1Image
-        image = kind.from_bytes(plain)
+        plain = _inflated(content) if path.name.endswith(".gz") else np.frombuffer(content, np.uint8)
+        kind = nibabel.Nifti2Image if plain[:4].tobytes() in NIFTI2_HEADER else nibabel.Nifti1Image
+        size = kind.header_class.sizeof_hdr
+        header = kind.header_class(plain[:size].tobytes(), check=False)
+        image = kind.from_bytes(plain[: max(size, int(header["vox_offset"]))].tobytes())
         stored = image.dataobj
         if stored.dtype.kind not in "biuf":
             raise ValueError(f"voxels of type {image.header.get_value_label('datatype')}, not numbers")
@@ -160,16 +165,29 @@ _UNREADABLE = (
 )
 
 
-def _inflated(content: bytes) -> bytes:
-    """As gzip.decompress, which looks at every checksum twice and takes a third longer; it is left the files of several
-    members, and the faulty ones for its better words.
+PIECE = 1 << 20  # bytes decompressed at a time: they stay in a core's cache until they are copied
+
+
+def _inflated(content: bytes) -> NDArray[np.uint8]:
+    """As gzip.decompress, in half its time: into one array of the length that the file's last four bytes tell
+    (RFC 1952, ISIZE), whose memory comes in large pages. It is left the files of several members, and the faulty ones
+    for its better words.
     """
-    stream = zlib.decompressobj(GZIP)
+    whole = np.empty(int.from_bytes(content[-4:], "little"), np.uint8)
+    stream, left, place = zlib.decompressobj(GZIP), content, 0
+    view = whole.data
     try:
-        plain = stream.decompress(content)
-    except zlib.error:
-        return gzip.decompress(content)
-    return plain if stream.eof and not stream.unused_data else gzip.decompress(content)
+        while not stream.eof:
+            piece = stream.decompress(left, PIECE)
+            view[place : place + len(piece)] = piece
+            place, left = place + len(piece), stream.unconsumed_tail
+            if not piece and not left and not stream.eof:
+                break
+    except (zlib.error, ValueError):  # damaged, or longer than told
+        pass
+    if stream.eof and not stream.unused_data and place == whole.size:
+        return whole
+    return np.frombuffer(gzip.decompress(content), np.uint8)
 
 
 def _unreadable(path: Path, fault: BaseException) -> BadInput:

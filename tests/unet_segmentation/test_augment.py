@@ -27,11 +27,17 @@ def framework() -> None:
     backend.devices(TrainConfig(precision="float32"))
 
 
+def framed(images: list[Any], classes: list[Any]) -> dict[str, Any]:
+    """As `pipeline.Batches` makes them: a pixel of zeros around each slice."""
+    frame = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return {"images": np.pad(np.stack(images), frame), "classes": np.pad(np.stack(classes), frame)}
+
+
 def varied(
     config: AugmentConfig, seed: int = 1, patch: int = 32, image: NDArray[np.float16] = IMAGE, **changed: Any
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[str, Any]]:
     drawn = {**augment.draw(np.random.default_rng(seed), (19.5, 24.5), patch, 2, config), **changed}
-    batch = {"images": image[None], "classes": CLASSES[None], **{name: value[None] for name, value in drawn.items()}}
+    batch = {**framed([image], [CLASSES]), **{name: value[None] for name, value in drawn.items()}}
     images, classes = augment.vary(batch, patch, 2)
     return np.asarray(images)[0], np.asarray(classes)[0], drawn
 
@@ -131,7 +137,7 @@ def test_each_image_of_a_batch_is_varied_alone() -> None:
     """Splitting a batch over devices must not change it."""
     draws = [augment.draw(np.random.default_rng(seed), (19.5, 24.5), 32, 2, AugmentConfig()) for seed in range(3)]
     batch = {name: np.stack([drawn[name] for drawn in draws]) for name in draws[0]}
-    together = augment.vary({"images": np.stack([IMAGE] * 3), "classes": np.stack([CLASSES] * 3), **batch}, 32, 2)
+    together = augment.vary({**framed([IMAGE] * 3, [CLASSES] * 3), **batch}, 32, 2)
     for index, drawn in enumerate(draws):
         alone = varied(AugmentConfig(), **drawn)
         assert np.allclose(np.asarray(together[0])[index], alone[0], atol=1e-5)

@@ -223,6 +223,7 @@ def damaged(folder: Path, number: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("exactness")
 @pytest.mark.parametrize(
     ("backend", "soak", "ci"), [("tensorflow", 200, 20), ("jax", 20, 2)], ids=["tensorflow", "jax"]
 )

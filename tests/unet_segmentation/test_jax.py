@@ -16,6 +16,7 @@ QUICK = "everything_is_there or left_and_came_back or context or 3-D"
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("exactness")
 @pytest.mark.parametrize("name", ["augment", "model", "train"])
 def test_the_same_tests_pass(name: str, request: pytest.FixtureRequest) -> None:
     """Of the trainings, which compile for long, all in the soak alone."""

@@ -43,10 +43,10 @@ def test_a_batch_is_a_function_of_seed_step_and_attempt() -> None:
     assert same(batches().again(1), 7, batches(attempt=1), 7)
 
 
-def test_whole_slices_padded_to_the_largest() -> None:
+def test_whole_slices_padded_to_the_largest_and_framed() -> None:
     batch = batches()[0]
-    assert (batch["images"].shape, batch["images"].dtype) == ((5, 40, 60, 2), np.float16)
-    assert (batch["classes"].shape, batch["classes"].dtype) == ((5, 40, 60, 1), np.uint8)
+    assert (batch["images"].shape, batch["images"].dtype) == ((5, 42, 62, 2), np.float16)
+    assert (batch["classes"].shape, batch["classes"].dtype) == ((5, 42, 62, 1), np.uint8)
     assert batch["matrix"].shape == (5, 2, 3) and batch["intensity"].shape == (5, 4, 2)
     assert set(batch) == {"images", "classes", "matrix", "intensity", "noise"}
     assert "elastic" in batches("augment.elastic=3")[0]
@@ -56,8 +56,9 @@ def test_a_slice_is_seen_with_its_neighbours() -> None:
     made = Batches([patient("a")], settings("model.context=2", "train.batch_size=40", "train.foreground=0"))
     source = patient("a")
     batch = made[0]
-    assert batch["images"].shape == (40, 40, 50, 10) and batch["classes"].shape == (40, 40, 50, 1)
+    assert batch["images"].shape == (40, 42, 52, 10) and batch["classes"].shape == (40, 42, 52, 1)
     for image, truth in zip(batch["images"], batch["classes"], strict=True):
+        image, truth = image[1:-1, 1:-1], truth[1:-1, 1:-1]
         z = next(z for z in range(6) if (image[..., 4:6] == source.images[z]).all())
         assert (truth[..., 0] == np.asarray(source.classes)[z]).all()
         for offset in range(-2, 3):
@@ -68,7 +69,7 @@ def test_a_slice_is_seen_with_its_neighbours() -> None:
 def test_a_block_of_slices_with_its_truth() -> None:
     changes = ("model.dimensions=3", "train.depth=8", "train.patch=32", "train.batch_size=3")
     batch = Batches([patient("a")], settings(*changes))[0]
-    assert batch["images"].shape == (3, 40, 50, 16) and batch["classes"].shape == (3, 40, 50, 8)
+    assert batch["images"].shape == (3, 42, 52, 16) and batch["classes"].shape == (3, 42, 52, 8)
 
 
 def test_made_ahead_they_come_in_order() -> None:
