@@ -164,6 +164,13 @@ def test_leaving_after_minutes(phantoms: Path, tmp_path: Path) -> None:
     assert until_done(phantoms, tmp_path, "train.steps=2", "checkpoint.leave_every_minutes=0.00001") == 1
 
 
+def test_saving_by_the_clock(phantoms: Path, tmp_path: Path) -> None:
+    """Whatever a step takes: the store's numbers tell how often it saved."""
+    assert cli.main(words(phantoms, tmp_path, "checkpoint.every_steps=0", "checkpoint.every_minutes=0.00001")) == 0
+    assert max(int(path.name) for path in (tmp_path / "checkpoint").iterdir()) == 12
+    assert len(list((tmp_path / "checkpoint").iterdir())) == 2
+
+
 def test_as_many_steps_as_fit_into_the_minutes(phantoms: Path, tmp_path: Path) -> None:
     """The number follows from the speed of the first steps, is in the checkpoint from then on, and holds after a
     restart.
