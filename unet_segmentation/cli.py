@@ -225,7 +225,7 @@ def _train(options: argparse.Namespace) -> None:
 
     result = train.train(settings, root, options.out)
     print(f"\n{evaluate.table(result)}\n")
-    print(f"look at    {options.out}/overlays/*.png")
+    print(f"look at    {options.out}/report.html, {options.out}/curves.png")
     print(f"apply to   python -m unet_segmentation predict --model {options.out}/model.keras --data DIR --out DIR")
 
 

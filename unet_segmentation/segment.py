@@ -110,7 +110,7 @@ def probabilities(
     groups: dict[tuple[Any, ...], list[Forward]] = {}
     looks: dict[tuple[Any, ...], About] = {}
     for forward, one in zip(forwards, abouts, strict=True):
-        look = tuple(one[key] for key in GEOMETRY)
+        look = (*(one[key] for key in GEOMETRY), _mirrors(one))
         groups.setdefault(look, []).append(forward)
         looks[look] = one
     if len(groups) == 1:
@@ -180,9 +180,15 @@ def gaussian(window: Sequence[int]) -> NDArray[np.float32]:
 
 def _group(forwards: Sequence[Forward], prepared: Prepared, about: About, options: Options) -> NDArray[np.float16]:
     """`probabilities` of networks that look at the patient in the same way."""
+    flips = options.flips and _mirrors(about)
     if about["dimensions"] == 3:
-        return _blocks(_averaged(forwards, 2 if options.flips else None), prepared.images, about, options)
-    return _slices(_averaged(forwards, 1 if options.flips else None), prepared.images, about, options)
+        return _blocks(_averaged(forwards, 2 if flips else None), prepared.images, about, options)
+    return _slices(_averaged(forwards, 1 if flips else None), prepared.images, about, options)
+
+
+def _mirrors(about: About) -> bool:
+    """A network that never saw a mirror image has no second opinion to give."""
+    return bool(about.get("config", {}).get("augment", {}).get("flip", True))
 
 
 def _averaged(forwards: Sequence[Forward], mirrored: int | None) -> Forward:

@@ -154,6 +154,13 @@ def test_flips_mirror_left_and_right_and_are_undone(about: dict[str, Any]) -> No
     still = segment.probabilities([along_y], patient(maps(shape)), about, Options())
     assert np.allclose(still[0, 0, :, 0], np.linspace(0, 1, 8), atol=1e-3)
 
+    # nor is one that never saw a mirror image, alone or beside one that did
+    unmirrored = {**about, "config": {"augment": {"flip": False}}}
+    found = segment.probabilities([places], patient(maps(shape)), unmirrored, Options())
+    assert np.allclose(found, alone, atol=1e-3)
+    both = segment.probabilities([places] * 2, patient(maps(shape)), [about, unmirrored], Options())
+    assert np.allclose(both, (np.float32(0.5) + alone) / 2, atol=2e-3)
+
 
 def constant(value: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: np.full((*images.shape[:-1], 3), value, np.float32)
