@@ -118,7 +118,7 @@ def test_the_project_trains_and_predicts_on_phantoms(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="needs the train extra")
     folder = render(tmp_path)
     settings = (folder / "config.toml").read_text()
-    settings = settings.replace("width = 16", "width = 4").replace("epochs = ", "steps = 4\nepochs = ")
+    settings = settings.replace("width = 16", "width = 4").replace("\nepochs = ", "\nsteps = 4\nepochs = ")
     (folder / "config.toml").write_text(settings.replace("leave_every_minutes = 60.0", "leave_every_steps = 2"))
     phantom = [sys.executable, "-m", "unet_segmentation", "phantom", "--out", str(folder / "data"), "--split", "2:1"]
     subprocess.run([*phantom, "--size", "48", "48", "32"], cwd=folder / "job", check=True, capture_output=True)
