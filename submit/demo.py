@@ -135,6 +135,7 @@ def _summary(folder: Path, history: eventlog.JobHistory, image: str) -> dict[str
         },
         "dice": metrics.get("dice", {}),
         "pictures": [str(result / picture) for picture in metrics.get("pictures", [])],
+        "report": str(result / "report.html"),
         "results": str(result),
         "device": metrics.get("provenance", {}).get("device"),
     }
@@ -156,6 +157,7 @@ def _text(out: Path, folder: Path, summary: dict[str, Any]) -> str:
     lines.append("")
     lines += [f"picture: {project.shown(Path(picture))}" for picture in summary["pictures"]]
     lines += [
+        f"report: {project.shown(Path(summary['report']))}",
         f"summary: {project.shown(out / SUMMARY)}",
         "",
         "What to try next:",
