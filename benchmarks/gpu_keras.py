@@ -59,7 +59,7 @@ def main() -> None:
         ],
     )
     where, batches, session = ours.in_training(settings, data, cut(sides) if sides[0] != sides[1] else Objective)
-    with closing(batches.since(0)) as made:
+    with closing(batches.since(0, session.ahead)) as made:
         count, spent = ours.run(session, made, options.seconds, warm_up=10)
     found = {"images_per_s": count * options.batch / spent, "parameters": int(session.model.count_params())}
     print(json.dumps({**found, "steps": count, **ours.about(where)}))

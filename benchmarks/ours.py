@@ -52,7 +52,7 @@ def step(options: argparse.Namespace) -> dict[str, Any]:
     times: list[float] = []
     for number in range(10**6):
         began = time.perf_counter()
-        session.train_on(batch)
+        session.train_on(session.ahead(batch))
         session.settle()
         if number >= WARM_UP:
             times.append(time.perf_counter() - began)
@@ -108,7 +108,7 @@ def loop(options: argparse.Namespace) -> dict[str, Any]:
     """Training from the cache on the disk to the weights, augmentation on."""
     settings = config.load(None, [])
     where, batches, session = in_training(settings, options.data)
-    with closing(batches.since(0)) as made:
+    with closing(batches.since(0, session.ahead)) as made:
         count, spent = run(session, made, options.seconds)
     speed = count * settings.train.batch_size / spent
     return {"images_per_s": speed, "parameters": int(session.model.count_params()), "steps": count, **about(where)}
@@ -143,7 +143,7 @@ def checkpoint(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of a step and of a save, the default interval, bytes of a checkpoint."""
     settings = config.load(None, [])
     _, batches, session = in_training(settings, options.data)
-    with closing(batches.since(0)) as made:
+    with closing(batches.since(0, session.ahead)) as made:
         count, spent = run(session, made, options.seconds)
     times = []
     for _ in range(5):

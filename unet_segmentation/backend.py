@@ -64,11 +64,11 @@ def forward(model: Any) -> Any:
     return _module().forward(model)
 
 
-def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float) -> Any | None:
-    """x (batch, ..., maps), each map of each image normalised, times `scale` plus `shift` (maps); None where this
-    backend has no faster way on this device than the plain formula.
+def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float, rectified: bool) -> Any | None:
+    """x (batch, ..., maps), each map of each image normalised, times `scale` plus `shift` (maps), then through a ReLU
+    if `rectified`; None where this backend has no faster way on this device than the plain formula.
     """
-    return _module().instance_normalization(x, scale, shift, epsilon)
+    return _module().instance_normalization(x, scale, shift, epsilon, rectified)
 
 
 def load_model(path: Path) -> Any:

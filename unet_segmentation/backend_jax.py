@@ -89,9 +89,13 @@ class TrainingStep:
         self._state: tuple[list[Any], ...] = ()
         self.reload()
 
-    def __call__(self, batch: Batch, rate: float) -> dict[str, Any]:
-        """`Objective.sums` of the batch before the step, as arrays: reading one waits for it."""
-        self._state, sums = self._step(self._state, self._put(batch, self._split), np.float32(rate))
+    def ahead(self, batch: Batch) -> Any:
+        """The batch on the devices; the rest is part of the step."""
+        return self._put(batch, self._split)
+
+    def __call__(self, made: Any, rate: float) -> dict[str, Any]:
+        """`Objective.sums` of a batch that `ahead` made, before the step, as arrays: reading one waits for it."""
+        self._state, sums = self._step(self._state, made, np.float32(rate))
         return dict(sums)
 
     def sync(self) -> None:
@@ -112,7 +116,7 @@ class TrainingStep:
         return self._network.trainable_variables, self._network.non_trainable_variables, self._optimizer.variables
 
 
-def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float) -> None:
+def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float, rectified: bool) -> None:
     """XLA makes one kernel of the plain formula."""
 
 

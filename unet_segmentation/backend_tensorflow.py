@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,47 +87,50 @@ class TrainingStep:
         self._strategy, self._replicas = where.strategy, where.replicas
         self._optimizer = optimizer
         self._parts, self._size = objective.config.train.split, objective.config.train.batch_size
-        self._compiled = False
+        self._compiled, self._compiling = False, threading.Lock()
         self._exhausted = tf.errors.ResourceExhaustedError
 
-        def gradients(batch: Any) -> Any:
-            images, truth = objective.inputs(batch)
+        def gradients(images: Any, truth: Any) -> Any:
             with tf.GradientTape() as tape:
                 sums = objective.sums(truth, network(images, training=True))
             return tape.gradient(sums["loss"], network.trainable_variables), sums
 
-        def one(batch: Any) -> Any:
-            slopes, sums = gradients(batch)
+        def one(images: Any, truth: Any) -> Any:
+            slopes, sums = gradients(images, truth)
             optimizer.apply(slopes, network.trainable_variables)
             return sums
 
-        @tf.function(jit_compile=where.compile, reduce_retracing=True)  # type: ignore[untyped-decorator]
-        def whole(batch: Any) -> Any:
-            sums = where.strategy.run(one, args=(batch,))
+        def whole(*made: Any) -> Any:
+            sums = where.strategy.run(one, args=made)
             return {name: where.strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
 
-        self._whole = whole
-        self._part = tf.function(gradients, jit_compile=where.compile, reduce_retracing=True)
+        compiled = partial(tf.function, jit_compile=where.compile, reduce_retracing=True)
+        self._inputs = compiled(objective.inputs)
+        self._whole, self._part = compiled(whole), compiled(gradients)
         self._apply = tf.function(lambda slopes: optimizer.apply(slopes, network.trainable_variables))
+        self._cut = tf.split
 
-    def __call__(self, batch: Batch, rate: float) -> dict[str, Any]:
-        """`Objective.sums` of the batch before the step, as tensors: reading one waits for it."""
+    def ahead(self, batch: Batch) -> tuple[Any, Any]:
+        """The batch as the network takes it, computed on the device; from any thread, while another step runs: a step
+        leaves the cores of a CPU idle now and then.
+        """
+        if self._compiled:
+            return tuple(self._inputs(batch))
+        with self._compiling:  # standard error is the whole process's: one thread at a time may hold it back
+            # compiling it, oneDNN complains of float16 on CPUs that lack it, which costs nothing here
+            with start_up_log():
+                made = tuple(self._inputs(batch))
+            self._compiled = True
+            return made
+
+    def __call__(self, made: tuple[Any, Any], rate: float) -> dict[str, Any]:
+        """`Objective.sums` of a batch that `ahead` made, before the step, as tensors: reading one waits for it."""
         self._optimizer.learning_rate.assign(rate)
-        # compiling it, oneDNN complains of float16 on CPUs that lack it, which cost nothing here
-        with nullcontext() if self._compiled else start_up_log():
-            sums = self._run(batch)
-        self._compiled = True
-        return sums
-
-    def _run(self, batch: Batch) -> dict[str, Any]:
-        while self._parts == 1 or self._replicas > 1:
-            try:
-                return dict(self._whole(self._split(batch)))
-            except self._exhausted as fault:
-                self._split_further(fault)
         while True:
             try:
-                return self._in_parts(batch)
+                if self._parts == 1 or self._replicas > 1:
+                    return dict(self._whole(*self._shared_out(made)))
+                return self._in_parts(made)
             except self._exhausted as fault:
                 self._split_further(fault)
 
@@ -136,17 +140,15 @@ class TrainingStep:
     def reload(self) -> None:
         """Takes over Keras variables that were set from outside: nothing to do here."""
 
-    def _in_parts(self, batch: Batch) -> dict[str, Any]:
-        slopes, sums = self._part({name: part[0] for name, part in self._cut(batch).items()})
-        for index in range(1, self._parts):
-            more, further = self._part({name: part[index] for name, part in self._cut(batch).items()})
+    def _in_parts(self, made: tuple[Any, Any]) -> dict[str, Any]:
+        first, *others = zip(*(self._cut(values, self._parts) for values in made), strict=True)
+        slopes, sums = self._part(*first)
+        for part in others:
+            more, further = self._part(*part)
             slopes = [a + b for a, b in zip(slopes, more, strict=True)]
             sums = {name: sums[name] + further[name] for name in sums}
         self._apply(slopes)
         return dict(sums)
-
-    def _cut(self, batch: Batch) -> dict[str, list[NDArray[Any]]]:
-        return {name: np.split(values, self._parts) for name, values in batch.items()}
 
     def _split_further(self, fault: Exception) -> None:
         """
@@ -165,16 +167,16 @@ class TrainingStep:
         self._parts = further
         print(f"memory     the batch does not fit the GPU: computed in {further} parts, same sums", file=sys.stderr)
 
-    def _split(self, batch: Batch) -> Any:
+    def _shared_out(self, made: tuple[Any, Any]) -> Any:
         if self._replicas == 1:
-            return batch
-        parts = {name: np.split(values, self._replicas) for name, values in batch.items()}
+            return made
+        shares = list(zip(*(self._cut(values, self._replicas) for values in made), strict=True))
         return self._strategy.experimental_distribute_values_from_function(
-            lambda context: {name: part[context.replica_id_in_sync_group] for name, part in parts.items()}
+            lambda context: shares[context.replica_id_in_sync_group]
         )
 
 
-def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float) -> Any | None:
+def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float, rectified: bool) -> Any | None:
     """On the CPU: oneDNN's batch normalisation of each image alone, which reads bfloat16 once where the plain formula
     goes over float32 copies: the whole training step is a fifth faster. None on a GPU, where many small kernels are
     slower, and where the size of the batch is not known.
@@ -190,6 +192,8 @@ def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float) -> An
         tf.raw_ops.FusedBatchNormV3(x=image, scale=scale, offset=shift, mean=none, variance=none, epsilon=epsilon)[0]
         for image in tf.split(flat, shape[0])
     ]
+    if rectified:  # image by image, where TensorFlow makes one operation of both
+        images = [tf.nn.relu(image) for image in images]
     return tf.reshape(tf.concat(images, axis=0), shape)
 
 

@@ -60,7 +60,7 @@ def _fit(session: Session, batches: Batches, config: Config, out: Path, began: f
     live = Live(out, done.steps or schedule.CALIBRATION, done.step, config.train.batch_size)
     clock = _Clock(config.checkpoint, done.step, began)
     every = config.train.validate_epochs * epoch
-    with _terminated() as signalled, closing(batches.since(done.step)) as made:
+    with _terminated() as signalled, closing(batches.since(done.step, session.ahead)) as made:
         while not done.steps or done.step < done.steps:
             devices.still_there()
             with live.waiting():

@@ -7,9 +7,10 @@ The host only picks slices and draws numbers; resampling and intensities are com
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,15 +97,15 @@ class Batches:
             names.add(patient.name)
         return sorted(names)
 
-    def since(self, first: int) -> Generator[Batch, None, None]:
-        """The batches of step `first` and all after it in order, made ahead in threads; a fault in one is raised here.
-        Close it when done.
+    def since(self, first: int, ahead: Callable[[Batch], Any] = dict) -> Generator[Any, None, None]:
+        """The batches of step `first` and all after it in order, made in threads and put through `ahead` there; a
+        fault in one is raised here. Close it when done.
         """
         with ThreadPoolExecutor(WORKERS) as pool:
-            waiting: deque[Future[Batch]] = deque()
+            waiting: deque[Future[Any]] = deque()
             try:
                 for step in count(first):
-                    waiting.append(pool.submit(self.__getitem__, step))
+                    waiting.append(pool.submit(lambda at: ahead(self[at]), step))
                     if len(waiting) >= AHEAD:
                         yield waiting.popleft().result()
             finally:

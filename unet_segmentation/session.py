@@ -95,15 +95,20 @@ class Session:
         self._best = b""
         self.done = Progressed(steps=config.train.steps)
 
-    def train_on(self, batch: Batch) -> dict[str, float] | None:
-        """One step; returns what the step before it gave (`Objective.sums`), for this one may still be computing.
+    def ahead(self, batch: Batch) -> Any:
+        """The batch as `train_on` takes it; from any thread."""
+        return self._step.ahead(batch)
+
+    def train_on(self, made: Any) -> dict[str, float] | None:
+        """One step on a batch that `ahead` made; returns what the step before it gave (`Objective.sums`), for this one
+        may still be computing.
 
         Raises:
             Diverged: the loss is not finite, or nothing of what is there has been found for long.
         """
         scale = LOWER if self.done.attempt else 1.0
         rate = schedule.rate(self.done.step, self.done.steps, self._config.train, scale)
-        self._unread.append({**self._step(batch, rate), "rate": rate})
+        self._unread.append({**self._step(made, rate), "rate": rate})
         self.done.step += 1
         return self._read() if len(self._unread) > 1 else None
 
