@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any
 
 from benchmarks import ours
-from benchmarks.pairs import BUILD
+from benchmarks.pairs import BUILD, network_options
 from unet_segmentation import config, phantom
 from unet_segmentation.objective import Objective
 
@@ -31,12 +31,7 @@ def cut(sides: tuple[int, int]) -> type[Objective]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times our training on a GPU.")
-    parser.add_argument("--width", type=int, required=True)
-    parser.add_argument("--levels", type=int, required=True)
-    parser.add_argument("--normalisation", choices=("instance", "none"), required=True)
-    parser.add_argument("--sides", type=int, nargs=2, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    network_options(parser)
     parser.add_argument("--size", type=int, nargs=3, default=(176, 208, 96), help="of the phantoms, voxels")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     options = parser.parse_args()

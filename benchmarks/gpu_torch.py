@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import torch_unet
+from benchmarks.pairs import network_options
 
 SLICES = 256  # that a batch is drawn from, 240 x 240
 
@@ -54,12 +55,7 @@ def vary(images: Tensor, truth: Tensor, sides: tuple[int, int]) -> tuple[Tensor,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times PyTorch's training on a GPU.")
-    parser.add_argument("--width", type=int, required=True)
-    parser.add_argument("--levels", type=int, required=True)
-    parser.add_argument("--normalisation", choices=("instance", "none"), required=True)
-    parser.add_argument("--sides", type=int, nargs=2, required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    network_options(parser)
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True

@@ -6,6 +6,7 @@ measures all of them, and each round begins with another one. What counts is the
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -117,3 +118,13 @@ def summary(one: Mapping[str, Any]) -> str:
     return "  ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in one.items()
     )
+
+
+def network_options(parser: argparse.ArgumentParser) -> None:
+    """What both sides of the GPU bench are told."""
+    parser.add_argument("--width", type=int, required=True)
+    parser.add_argument("--levels", type=int, required=True)
+    parser.add_argument("--normalisation", choices=("instance", "none"), required=True)
+    parser.add_argument("--sides", type=int, nargs=2, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--seconds", type=float, default=20.0)
