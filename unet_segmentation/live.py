@@ -36,7 +36,8 @@ class Live:
         self._paused = 0.0
         self._dice = ""
         self._events = _events(out / "tensorboard")
-        self._speeds: list[dict[str, float]] = []  # of this process, a row of history each
+        self._speeds: list[dict[str, float]] = []  # one for each row of history
+        self._logged = 0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -73,20 +74,29 @@ class Live:
 
     def history(self, rows: list[dict[str, float]]) -> None:
         """Writes history.csv, curves.png and the event files, now and then."""
+        self._note(rows)
         if time.monotonic() - self._drawn >= DRAW_EVERY_S:
             self._write(rows, picture=True)
             self._drawn = time.monotonic()
 
     def _write(self, rows: list[dict[str, float]], picture: bool) -> None:
+        self._note(rows)
+        shown = [{**row, **speed} for row, speed in zip(rows, self._speeds, strict=True)]
         with self.paused():
             write_history(self._out / "history.csv", rows)
-            for row in rows[len(self._speeds) :]:
-                self._speeds.append({"images_per_s": self.speed(int(row["step"]))} if "loss" in row else {})
-                self._events({**row, **self._speeds[-1]})
-            if picture and rows:
+            for row in shown[self._logged :]:
+                self._events(row)
+            self._logged = len(shown)
+            if picture and shown:
                 from unet_segmentation import curves
 
-                curves.draw(self._out / "curves.png", [{**a, **b} for a, b in zip(rows, self._speeds, strict=True)])
+                curves.draw(self._out / "curves.png", shown)
+
+    def _note(self, rows: list[dict[str, float]]) -> None:
+        """The speed at which new rows were made; that of an earlier process's is not known."""
+        for row in rows[len(self._speeds) :]:
+            ours = "loss" in row and row["step"] > self._first
+            self._speeds.append({"images_per_s": self.speed(int(row["step"]))} if ours else {})
 
     def validated(self, dice: Mapping[str, float]) -> None:
         """Shows the held-out patients' Dice behind the bar from now on."""

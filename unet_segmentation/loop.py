@@ -23,7 +23,7 @@ from unet_segmentation.session import LOWER, Diverged, Session
 Validate = Callable[[Session], Mapping[str, float]]
 
 
-def fit(session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate) -> None:
+def fit(session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate | None) -> None:
     """Trains from where the session stands to its end, leaving a checkpoint of the last step.
 
     A training that diverges goes back to the last checkpoint with a lower rate and other batches, once.
@@ -34,7 +34,7 @@ def fit(session: Session, batches: Batches, config: Config, out: Path, began: fl
         config: of the run.
         out: folder for what is shown.
         began: when the process did, by time.monotonic().
-        validate: gives the mean Dice of the held-out patients by region.
+        validate: gives the mean Dice of the held-out patients by region; None where there are none.
 
     Raises:
         Checkpointed: it was time to leave, or SIGTERM came; all work is saved.
@@ -55,7 +55,9 @@ def fit(session: Session, batches: Batches, config: Config, out: Path, began: fl
             )
 
 
-def _fit(session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate) -> None:
+def _fit(
+    session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate | None
+) -> None:
     done, epoch = session.done, batches.epoch
     live = Live(out, done.steps or schedule.CALIBRATION, done.step, config.train.batch_size)
     clock = _Clock(config.checkpoint, done.step, began)
@@ -63,6 +65,13 @@ def _fit(session: Session, batches: Batches, config: Config, out: Path, began: f
     with _terminated() as signalled, closing(batches.since(done.step, session.ahead)) as made:
         while not done.steps or done.step < done.steps:
             devices.still_there()
+            # before the next step, not after the last: a run that left in between looks when it comes back
+            if validate and every and done.step and done.step % every == 0 and not session.looked:
+                with live.paused():
+                    dice = validate(session)
+                    session.validated(dice)
+                live.validated(dice)
+                clock.lap()
             with live.waiting():
                 batch = next(made)
             sums = session.train_on(batch)
@@ -79,12 +88,6 @@ def _fit(session: Session, batches: Batches, config: Config, out: Path, began: f
             if leaving and done.step != done.steps:
                 live.close(done.history, done.step, done.step // epoch)
                 raise Checkpointed(f"step {done.step} of {done.steps or 'an unknown number'} saved")
-            if every and done.step % every == 0 and done.step != done.steps:
-                with live.paused():
-                    dice = validate(session)
-                    session.validated(dice)
-                live.validated(dice)
-                clock.lap()
             live.history(done.history)
     live.close(done.history, done.step, done.step // epoch, picture=True)
 

@@ -136,6 +136,11 @@ class Session:
         row = {"step": step, **{k: float(np.mean([sums[k] for sums in recent])) for k in ("loss", "dice", "rate")}}
         return {**row, "found": sum(sums["found"] for sums in recent) / there} if there else row
 
+    @property
+    def looked(self) -> bool:
+        """Whether the held-out patients were scored at this step."""
+        return any(row["step"] == self.done.step and "loss" not in row for row in self.done.history[-2:])
+
     def validated(self, dice: Mapping[str, float]) -> bool:
         """Notes the held-out patients' mean Dice of each region; True if it is the best so far."""
         mean = float(np.mean(list(dice.values())))
@@ -285,5 +290,5 @@ def weights_sha256(model: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
     return text[:12] if len(text) == 64 else text

@@ -1,4 +1,4 @@
-"""Small phantoms to train on for real, and the sample of real patients where it is."""
+"""Small phantoms to train on for real, what is made of them once, and the sample of real patients where it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from unet_segmentation import phantom
+from tests.unet_segmentation import caching, predicting, training
+from unet_segmentation import cli, phantom
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,34 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(phantoms: Path, tmp_path: Path) -> Path:
     """A copy to damage."""
     return Path(shutil.copytree(phantoms, tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def trained(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a whole training leaves; never changed."""
+    out = tmp_path_factory.mktemp("trained")
+    assert cli.main(training.words(phantoms, out)) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose answer is known; never changed."""
+    return predicting.save(tmp_path_factory.mktemp("model") / "model.keras")
+
+
+@pytest.fixture(scope="session")
+def filled(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of both training patients; never changed."""
+    folder = tmp_path_factory.mktemp("filled")
+    caching.prepare(phantoms, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(filled: Path, tmp_path: Path) -> Path:
+    """A copy of the cache to damage."""
+    return Path(shutil.copytree(filled, tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

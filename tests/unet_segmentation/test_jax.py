@@ -17,11 +17,14 @@ QUICK = "everything_is_there or left_and_came_back or context or 3-D"
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("exactness")
-@pytest.mark.parametrize("name", ["augment", "model", "train"])
+@pytest.mark.parametrize("name", ["augment", "model", "train", "train_refused"])
 def test_the_same_tests_pass(name: str, request: pytest.FixtureRequest) -> None:
     """Of the trainings, which compile for long, all in the soak alone."""
     pytest.importorskip("jax")
-    some = name == "train" and not request.config.getoption("--soak")
+    soak = request.config.getoption("--soak")
+    if name == "train_refused" and not soak:
+        pytest.skip("what a training refuses runs on JAX with --soak alone")
+    some = name == "train" and not soak
     chosen = f"{OTHERWISE} and ({QUICK})" if some else OTHERWISE
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-k", chosen]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}

@@ -1,4 +1,4 @@
-"""Training for real on tiny phantoms: results, restarts, kills, and what is refused."""
+"""Training for real on tiny phantoms: results, restarts, kills and recipes."""
 
 from __future__ import annotations
 
@@ -21,46 +21,11 @@ import numpy as np
 import pytest
 
 from submit.runtime.checkpoint import Store
+from tests.unet_segmentation.training import result, until_done, words
 from unet_segmentation import backend, backend_tensorflow, cli
 from unet_segmentation.objective import Objective
 
 ROOT = Path(__file__).parents[2]
-# a network and images as small as the real thing allows: seconds to train
-TINY = (
-    "model.width=4",
-    "model.levels=2",
-    "train.patch=32",
-    "train.batch_size=4",
-    "train.steps=12",
-    "checkpoint.every_steps=5",
-)
-
-
-def words(data: Path, out: Path, *changes: str) -> list[str]:
-    settings = [word for change in (*TINY, *changes) for word in ("--set", change)]
-    return ["train", "--data", str(data), "--out", str(out), *settings]
-
-
-def result(out: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-    return metrics
-
-
-def until_done(data: Path, out: Path, *changes: str) -> int:
-    """Runs the command again as long as it leaves with 85, as HTCondor does; returns the number of restarts."""
-    for restarts in range(50):
-        code = cli.main(words(data, out, *changes))
-        if code != 85:
-            assert code == 0
-            return restarts
-    raise AssertionError("it never ends")
-
-
-@pytest.fixture(scope="module")
-def trained(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained")
-    assert cli.main(words(phantoms, out)) == 0
-    return out
 
 
 # Results
@@ -189,7 +154,7 @@ def test_as_many_steps_as_fit_into_the_minutes(phantoms: Path, tmp_path: Path) -
 def test_held_out_patients_are_scored_on_the_way(phantoms: Path, tmp_path: Path) -> None:
     """Looking does not change the training, and the best is kept, also over a restart."""
     changes = ("train.steps=40", "train.learning_rate=0.01")
-    plain, looked, parted = tmp_path / "plain", tmp_path / "looked", tmp_path / "parted"
+    plain, looked = tmp_path / "plain", tmp_path / "looked"
     assert cli.main(words(phantoms, plain, *changes, "train.validate_epochs=0")) == 0
     assert cli.main(words(phantoms, looked, *changes, "train.validate_epochs=1")) == 0
     assert result(looked)["weights_sha256"] == result(plain)["weights_sha256"]
@@ -201,11 +166,13 @@ def test_held_out_patients_are_scored_on_the_way(phantoms: Path, tmp_path: Path)
     best = result(looked)["best_validation"]
     means = [np.mean([float(row[f"validation_{name}"]) for name in ("whole", "core", "enhancing")]) for row in rows]
     assert best["dice"] == pytest.approx(max(means)) and best["step"] == 14 * (1 + int(np.argmax(means)))
-    until_done(phantoms, parted, *changes, "train.validate_epochs=1", "checkpoint.leave_every_steps=15")
-    assert result(parted)["best_validation"] == best
-    assert [weights(parted / name) for name in ("model.keras", "best.keras")] == [
-        weights(looked / name) for name in ("model.keras", "best.keras")
-    ]
+    for every in (14, 15):  # left just before a look, and some steps after it
+        parted = tmp_path / f"parted{every}"
+        until_done(phantoms, parted, *changes, "train.validate_epochs=1", f"checkpoint.leave_every_steps={every}")
+        assert result(parted)["best_validation"] == best
+        assert (parted / "history.csv").read_bytes() == (looked / "history.csv").read_bytes()
+        for name in ("model.keras", "best.keras"):
+            assert weights(parted / name) == weights(looked / name)
 
 
 def weights(model: Path) -> str:
@@ -284,186 +251,6 @@ def test_a_gpu_too_small_for_the_batch_computes_it_in_parts(
     room = 0
     assert cli.main(words(phantoms, tmp_path / "none")) == 65
     assert "train.patch: one image; less than the memory of this GPU; ask for a larger GPU" in capsys.readouterr().err
-
-
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("change", "what"), [("train.learning_rate=0.01", "configuration"), ("train.precision=float32", "configuration")]
-)
-def test_a_checkpoint_of_another_run_is_refused(
-    trained: Path, phantoms: Path, tmp_path: Path, change: str, what: str, capsys: Any
-) -> None:
-    out = Path(shutil.copytree(trained, tmp_path / "out"))
-    assert cli.main(words(phantoms, out, change)) == 65
-    assert f"checkpoint: a checkpoint whose {what} is " in capsys.readouterr().err
-
-
-def test_a_checkpoint_of_other_data_is_refused(trained: Path, data: Path, tmp_path: Path, capsys: Any) -> None:
-    out = Path(shutil.copytree(trained, tmp_path / "out"))
-    shutil.rmtree(data / "train" / "Phantom_00002")
-    assert cli.main(words(data, out)) == 65
-    assert "checkpoint: a checkpoint whose data is " in capsys.readouterr().err
-
-
-class Spoiled:
-    """A training step that works, but for what it reports from some step on."""
-
-    def __init__(self, step: Any, since: int, **sums: float) -> None:
-        self._step, self._since, self._sums, self._count = step, since, sums, 0
-
-    def __call__(self, *arguments: Any) -> dict[str, Any]:
-        self._count += 1
-        return {**self._step(*arguments), **(self._sums if self._count > self._since else {})}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._step, name)
-
-
-def spoil(monkeypatch: Any, since: int, **sums: float) -> None:
-    real = backend.training_step
-    monkeypatch.setattr(backend, "training_step", lambda *arguments: Spoiled(real(*arguments), since, **sums))
-
-
-def test_a_training_that_diverges_twice_names_the_patients(
-    phantoms: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
-) -> None:
-    spoil(monkeypatch, 7, loss=float("nan"))
-    assert cli.main(words(phantoms, tmp_path)) == 1
-    error = capsys.readouterr().err
-    assert "diverged   loss nan at step 8, in a batch of Phantom_0000" in error
-    assert "; once more from step 5, the learning rate times 0.1" in error
-    assert "loss: loss nan at step 6, in a batch of Phantom_0000" in error
-    assert "for the second time; a loss that falls; lower train.learning_rate (0.001), or look at these" in error
-    assert "Traceback" not in error
-    snapshot = Store(tmp_path / "checkpoint").load()
-    assert snapshot is not None and snapshot.state["progress"]["step"] == 5
-    spoil(monkeypatch, 2, loss=float("nan"))
-    assert cli.main(words(phantoms, tmp_path)) == 1  # it remembers that there was a first time
-    assert "once more" not in capsys.readouterr().err
-
-
-def test_a_network_that_finds_nothing_for_long_has_collapsed(
-    phantoms: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
-) -> None:
-    spoil(monkeypatch, 0, found=0.0)
-    assert cli.main(words(phantoms, tmp_path, "train.steps=1000", "checkpoint.every_steps=50")) == 1
-    assert "diverged   nothing found for 200 steps at step 200" in capsys.readouterr().err
-
-
-def test_weights_that_are_no_numbers_are_not_saved_and_not_gone_back_to(
-    phantoms: Path, tmp_path: Path, capsys: Any
-) -> None:
-    """A checkpoint that is whole but useless: the training starts anew, with the lower rate."""
-    assert cli.main(words(phantoms, tmp_path, "checkpoint.leave_every_steps=4")) == 85
-    store = Store(tmp_path / "checkpoint")
-    snapshot = store.load()
-    assert snapshot is not None
-    with np.load(io.BytesIO(snapshot.blobs["weights.npz"])) as saved:
-        values = {name: np.full_like(saved[name], np.inf) for name in saved.files}
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **values)
-    store.save(snapshot.state, {**snapshot.blobs, "weights.npz": file.getvalue()})
-    assert cli.main(words(phantoms, tmp_path)) == 0
-    assert "loss nan at step 5, in a batch of Phantom_00001, Phantom_00002; once more from step 0" in (
-        capsys.readouterr().err
-    )
-
-
-SLOT = 'Machine = "gpu07.unl.example"\nGPUs_DeviceName = "NVIDIA H100 80GB HBM3"\n'
-
-
-def test_a_gpu_that_cannot_be_used_fails_at_once(phantoms: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    (tmp_path / "machine").write_text(SLOT)
-    monkeypatch.setenv("_CONDOR_MACHINE_AD", str(tmp_path / "machine"))
-    monkeypatch.setenv("_CONDOR_AssignedGPUs", "GPU-aaaa0")
-    assert cli.main(words(phantoms, tmp_path / "out")) == 75
-    assert "GPU: 0 visible, 1 assigned (NVIDIA H100 80GB HBM3" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_simulated_gpu_is_said_and_recorded(phantoms: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    (tmp_path / "machine").write_text(SLOT + "OsgdlSimulatedGPU = True\n")
-    monkeypatch.setenv("_CONDOR_MACHINE_AD", str(tmp_path / "machine"))
-    monkeypatch.setenv("_CONDOR_AssignedGPUs", "GPU-aaaa0")
-    assert cli.main(words(phantoms, tmp_path / "out", "train.steps=1")) == 0
-    origin = result(tmp_path / "out")["provenance"]
-    assert origin["device"] == "cpu (simulated GPU: NVIDIA H100 80GB HBM3)"
-    assert (origin["machine"], origin["gpu"]) == ("gpu07.unl.example", "NVIDIA H100 80GB HBM3")
-    assert "computing on the CPU of the local pool" in capsys.readouterr().err
-
-
-# Two devices
-
-
-DEVICES = """
-import os, sys
-devices, framework, folder, file = int(sys.argv[1]), *sys.argv[2:]
-os.environ["KERAS_BACKEND"] = framework
-if framework == "jax":
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-from pathlib import Path
-import numpy as np
-from unet_segmentation import backend, config
-settings = config.load(
-    None, ["model.width=4", "model.levels=3", "train.batch_size=4", "train.precision=float32", "train.patch=32"]
-)
-if framework == "tensorflow":
-    import tensorflow as tf
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
-where = backend.devices(settings.train)
-if framework == "tensorflow" and devices > 1:
-    where.strategy, where.replicas = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)]), devices
-assert where.replicas == devices
-from unet_segmentation.objective import Objective
-from unet_segmentation.pipeline import Batches
-from unet_segmentation.prepare import Prepared, places
-from unet_segmentation.session import Session
-rng = np.random.default_rng(1)
-classes = np.zeros((6, 40, 44), np.uint8)
-classes[2:4, 10:30, 12:24] = 2
-images = (rng.normal(size=(6, 40, 44, 2)) + classes[..., None]).astype(np.float16)
-box = ((0, 40), (0, 44), (0, 6))
-batches = Batches([Prepared("a", images, classes, box, (40, 44, 6), (1.0, 1.0, 1.0), places(classes))], settings)
-membership = np.array([[0, 0], [1, 1], [1, 0]], np.float32)
-def new():
-    session = Session(settings, where, Objective(settings, 2, membership), 2, {}, Path(folder))
-    session.done.steps = 30
-    return session
-session, losses = new(), []
-for step in range(30):
-    if step == 20:
-        session.save()
-        session = new()
-        assert session.resume()
-    session.train_on(session.ahead(batches[step]))
-    losses.append(session.settle()["loss"])
-weights = np.concatenate([np.ravel(w) for w in session.averaged().get_weights()])
-np.savez(file, losses=losses, weights=weights)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
-def test_two_devices_train_as_one(tmp_path: Path, framework: str) -> None:
-    """The same global batch on 1 and on 2 (virtual) devices, with a restart in between; only the order of sums
-    differs.
-    """
-    pytest.importorskip(framework)
-    runs = []
-    for devices in (1, 2):
-        file = tmp_path / f"{devices}.npz"
-        command = [sys.executable, "-c", DEVICES, str(devices), framework, str(tmp_path / str(devices)), str(file)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        with np.load(file) as saved:
-            runs.append((saved["losses"], saved["weights"]))
-    (losses, weights), (other_losses, other_weights) = runs
-    assert losses[-1] < losses[0]
-    assert np.abs(losses - other_losses).max() < 2e-3
-    assert np.abs(weights - other_weights).max() < 2e-2
 
 
 # Real patients
