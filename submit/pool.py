@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from submit import namespace, pool_config, pool_root, sites
 from submit.errors import PoolError, ToolMissing
 
 ENTER = Path(__file__).parent / "data" / "pool" / "enter.sh"
+OSDF_PLUGIN = Path(__file__).parent / "data" / "pool" / "osdf_plugin.py"
 START_SECONDS = 60
 # The folder is entered inside, where the same path is another mount. /usr, /etc, /var and their kin are the pool's own:
 # the same name there is another folder, and a command in it would do its work in the wrong place.
@@ -51,6 +54,11 @@ def cvmfs() -> Path:
     return pool_root.cache() / "cvmfs"
 
 
+def osdf() -> Path:
+    """The origin of this pool's OSDF; it stays when the pool goes down, its sites' caches do not."""
+    return pool_root.cache() / "osdf" / name()
+
+
 def init_pid() -> int | None:
     """Process id of the pool's first process as this machine sees it; None when the pool is down."""
     try:
@@ -61,11 +69,22 @@ def init_pid() -> int | None:
     return pid if b"condor_master" in command else None
 
 
+def _next_cluster(state: Path) -> int:
+    """The number that the last run's next job would have had: what jobs named by it stays at the OSDF's origin."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "numbers"
+        namespace.run(["grep", "-a", "^103 0.0 NextClusterNum ", str(state / "spool/job_queue.log")], log=log)
+        numbers = re.findall(r"NextClusterNum ([0-9]+)$", log.read_text(errors="replace"), re.MULTILINE)
+    return int(numbers[-1]) if numbers else 1
+
+
 def _prepare(state: Path) -> None:
-    """A fresh state folder: the last run's jobs and logs go."""
+    """A fresh state folder: the last run's jobs and logs go, and the numbers of its jobs do not come again."""
+    first = _next_cluster(state)
     if state.exists():
         pool_root.remove(state)
-    for part in ("cache", "etc/gpus.d", "etc/passwords.d", "etc/tokens.d", "home", "tmp"):
+    parts = ("cache", "etc/gpus.d", "etc/passwords.d", "etc/tokens.d", "home", "osdf/cache", "osdf/origin", "tmp")
+    for part in parts:
         (state / part).mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     # without the machine's own name here every daemon waits on name look-ups
@@ -78,10 +97,12 @@ def _prepare(state: Path) -> None:
     inventory = state / "etc/gpus"
     inventory.write_text(pool_config.INVENTORY)
     inventory.chmod(0o755)
+    shutil.copyfile(OSDF_PLUGIN, state / "etc" / OSDF_PLUGIN.name)
+    (state / "etc" / OSDF_PLUGIN.name).chmod(0o755)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (state / "condor_config").write_text(pool_config.text(all_sites, port, int(time.time())))
+    (state / "condor_config").write_text(pool_config.text(all_sites, port, int(time.time()), first))
 
 
 def up(say: Callable[[str], None] = lambda line: None) -> None:
@@ -101,6 +122,7 @@ def up(say: Callable[[str], None] = lambda line: None) -> None:
 
 def _start(root: Path, say: Callable[[str], None]) -> None:
     (cvmfs() / "singularity.opensciencegrid.org").mkdir(parents=True, exist_ok=True)
+    osdf().mkdir(parents=True, exist_ok=True)
     state = folder()
     _prepare(state)
     log = state / "start.log"

@@ -67,12 +67,13 @@ def site_lines(site: Site, now: int) -> list[str]:
     ]
 
 
-def text(sites: Iterable[Site], port: int, now: int) -> str:
-    """The whole configuration for these sites, listening on `port` of the loopback."""
+def text(sites: Iterable[Site], port: int, now: int, first_cluster: int = 1) -> str:
+    """The whole configuration for these sites, listening on `port` of the loopback; jobs count from `first_cluster`."""
     sites = list(sites)
     daemons = " ".join(f"STARTD_{site.startd}" for site in sites)
     lines = [
         f"OSGDL_PORT = {port}",
+        f"SCHEDD_CLUSTER_INITIAL_VALUE = {first_cluster}",
         BASE_FILE.read_text(),
         f"DAEMON_LIST = MASTER SHARED_PORT COLLECTOR NEGOTIATOR SCHEDD {daemons}",
         "",

@@ -20,6 +20,8 @@ mkdir -p "$root/run/lock" "$root/run/condor" "$root/run/host"
 mount --bind "$state" "$root/pool"
 mount --bind "$cache" "$root/pool/cache"
 mount --bind "$cache/cvmfs" "$root/cvmfs"
+# what lies at the OSDF's origin outlives the pool's state
+mount --bind "$cache/osdf/${state##*/}" "$root/pool/osdf/origin"
 
 # The user's folders appear at their own paths, so that a submit file means the same inside and outside.
 for top in /*; do
