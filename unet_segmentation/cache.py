@@ -35,7 +35,7 @@ from unet_segmentation.prepare import CLIPPED, MASK_THRESHOLD, PLACES, Prepared
 from unet_segmentation.prepare import prepare as normalised
 
 # Raise it with every change to what preparing writes or verifying finds: entries made before it do not count
-VERSION = 1
+VERSION = 2
 LOCK = ".lock"
 # Each holds a patient: 9 million voxels times 4 bytes times all its images, about 0.3 GB of BraTS
 MOST_WORKERS = 4
@@ -116,10 +116,10 @@ def prepare(
     progress.close(len(done))
     for found in done:
         if found.again:
-            print(f"{folder / _folder_name(found.report.patient.name)}: {found.again}; made anew", file=sys.stderr)
+            print(f"{folder / folder_name(found.report.patient.name)}: {found.again}; made anew", file=sys.stderr)
     entries = [found.about for found in done if found.about is not None]
     result = Result(
-        prepared=[entry.Stored(folder / _folder_name(about["name"]), about) for about in entries],
+        prepared=[entry.Stored(folder / folder_name(about["name"]), about) for about in entries],
         reports=[found.report for found in done],
         entries=entries,
         kept=sum(found.kept for found in done),
@@ -133,8 +133,8 @@ def prepare(
 def _one(patient: Patient, folder: Path, convention: Convention, modalities: Sequence[str], need_truth: bool) -> _Done:
     """One patient, from the cache or from its files."""
     try:
-        place = folder / _folder_name(patient.name)
-        sources, settings = _sources(patient, modalities), _settings(convention, modalities)
+        place = folder / folder_name(patient.name)
+        sources, settings = _sources(patient, modalities), settings_of(convention, modalities)
         again = ""
         try:
             if not patient.faults and ("truth" in sources or not need_truth):
@@ -179,7 +179,7 @@ def _one(patient: Patient, folder: Path, convention: Convention, modalities: Seq
         raise
 
 
-def _settings(convention: Convention, modalities: Sequence[str]) -> dict[str, Any]:
+def settings_of(convention: Convention, modalities: Sequence[str]) -> dict[str, Any]:
     """All that an entry depends on but its files, as JSON values."""
     return {
         "version": VERSION,
@@ -240,7 +240,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _folder_name(patient: str) -> str:
+def folder_name(patient: str) -> str:
     """A patient's name as that of a folder, whatever characters it has; none begins with a dot."""
     name = quote(patient, safe=" +,=@")
     return name if not name.startswith(".") else f"%2E{name[1:]}"

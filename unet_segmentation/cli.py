@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from submit.runtime import exit_codes, inputs
+from submit.runtime import dataset, exit_codes, inputs
 from submit.runtime.exit_codes import BadInput
+from submit.runtime.files import write_json
 from unet_segmentation import config, layouts, lesions, metrics, naming
 
 EXAMPLES = """\
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _data(sub)
     _settings(sub)
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
+    sub.add_argument("--out", type=Path, metavar="dataset.json", help="what the data are, for `osgdl stage`")
 
     sub = command("split", "Deals the patients into folds, all of a person into one, and writes who is where.", _split)
     _data(sub)
@@ -76,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("prepare", "Verifies, crops and normalises patients into a folder that training reads.", _prepare)
     _data(sub)
-    sub.add_argument("--out", type=Path, required=True, help="that folder, for --set data.cache=FOLDER")
+    sub.add_argument("--out", type=Path, required=True, help="that folder; train --data FOLDER needs nothing else")
     _settings(sub)
 
     sub = command("train", "Trains, resumes where it left, scores the validation patients.", _train)
@@ -144,9 +146,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder of patients, or an archive of one (.tar, .tar.gz, .tgz, .zip)"
-    )
+    about = "folder of patients, an archive of one (.tar, .tar.gz, .tgz, .zip), or the manifest of staged data"
+    parser.add_argument("--data", type=Path, required=True, help=about)
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
@@ -162,14 +163,18 @@ def _settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from unet_segmentation import verify
+    from unet_segmentation import facts, synthetic, verify
 
     settings = config.load(options.config, options.set)
-    datasets = layouts.parts(inputs.folder(options.data), settings.data.layout)
+    if options.out:
+        facts.require_ours(options.out)
+    root = inputs.folder(options.data)
+    datasets = layouts.parts(root, settings.data.layout)
     modalities = layouts.channels(datasets, settings.data.modalities)
     checked = [verify.verify(dataset, modalities, need_truth=True) for dataset in datasets]
     verify.duplicates(checked)
     reports = [report for part in checked for report in part]
+    fakes = facts.synthetic({report.patient.name: report.facts for report in reports})
     layout = datasets[0].layout
     if options.json:
         about = {"layout": layout.name, "convention": layout.convention.name}
@@ -179,6 +184,8 @@ def _verify(options: argparse.Namespace) -> None:
         print(f"layout     {layout.name}: {layout.about}")
         print(f"labels     {layout.convention.describe()}")
         print(f"channels   {', '.join(modalities)}")
+        if any(fakes.values()):
+            print(f"synthetic  {synthetic.describe(fakes)}")
         for report in reports:
             for line in [*map(str, report.faults), *(f"warning: {warning}" for warning in report.warnings)]:
                 print(line)
@@ -189,6 +196,11 @@ def _verify(options: argparse.Namespace) -> None:
         of = f" of {people} persons" if people < len(reports) else ""
         print(f"patients   {len(reports)}{of}, {f'{faulty} with faults' if faulty else 'no fault found'}")
     verify.require(reports)
+    synthetic.require_unmixed(fakes, settings.data.synthetic)
+    if options.out:
+        layouts.require_apart(datasets)
+        paths = facts.files_of([report.patient for report in reports], root)
+        write_json(options.out, facts.describe(reports, layout, modalities, paths, facts.parts_of(datasets)))
 
 
 def _split(options: argparse.Namespace) -> None:
@@ -203,30 +215,48 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from unet_segmentation import cache, fingerprint, verify
+    from unet_segmentation import cache, facts, fingerprint, synthetic, verify
 
     settings = config.load(options.config, options.set)
     datasets = layouts.parts(inputs.folder(options.data), settings.data.layout)
     modalities = layouts.channels(datasets, settings.data.modalities)
+    layouts.require_apart(datasets)
+    place = options.out / dataset.FILE
+    facts.require_ours(place)
+    if place.is_file():
+        place.unlink()  # it says that the folder is whole
     results = [cache.prepare(dataset, modalities, options.out, need_truth=True) for dataset in datasets]
     verify.duplicates([result.reports for result in results])
-    verify.require([report for result in results for report in result.reports])
-    found = fingerprint.write(options.out, [about for result in results for about in result.entries], modalities)
+    reports = [report for result in results for report in result.reports]
+    verify.require(reports)
+    fakes = facts.synthetic({report.patient.name: report.facts for report in reports})
+    synthetic.require_unmixed(fakes, settings.data.synthetic)
+    entries = [about for result in results for about in result.entries]
+    found = fingerprint.write(options.out, entries, modalities)
+    names = facts.parts_of(datasets)
+    described = facts.describe(reports, datasets[0].layout, modalities, facts.entries_of(entries), names, "prepared")
+    write_json(place, described)  # written last
+    if any(fakes.values()):
+        print(f"synthetic  {synthetic.describe(fakes)}")
     print(f"labels     {datasets[0].layout.convention.describe()}")
     print("\n".join(fingerprint.describe(found)))
     print(f"look at    {options.out}/{fingerprint.FILE}")
-    print(f"train with --set data.cache={options.out}")
+    print(f"train with --set data.cache={options.out}, or on it alone: --data {options.out}")
 
 
 def _train(options: argparse.Namespace) -> None:
     settings = config.load(options.config, options.set)
-    root = inputs.folder(options.data)
+    given = inputs.opened(options.data)
     from unet_segmentation import evaluate, train
 
-    result = train.train(settings, root, options.out)
-    print(f"\n{evaluate.table(result)}\n")
+    result = train.train(settings, given, options.out)
+    if result["scored"] == "here":
+        print(f"\n{evaluate.table(result)}\n")
     print(f"look at    {options.out}/report.html, {options.out}/curves.png")
     print(f"apply to   python -m unet_segmentation predict --model {options.out}/model.keras --data DIR --out DIR")
+    if result["scored"] == "elsewhere":
+        print("score      the patients held out, whose files are not here:")
+        print("\n".join(f"           {command}" for command in result["score_with"]))
 
 
 def _predict(options: argparse.Namespace) -> None:

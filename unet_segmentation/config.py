@@ -45,6 +45,9 @@ class DataConfig:
     folds: int = _setting(0, "of a cross-validation; 0: one hold-out", 0, 100)
     fold: int = _setting(0, "which of the folds is held out, from 0", 0, 99)
     cache: str = _setting("", "where prepared patients lie; empty: `prepared` in the output folder")
+    synthetic: bool = _setting(
+        False, "train on phantoms on a real pool's machine too, and on phantoms together with real patients"
+    )
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,11 @@ class Config:
         return sections
 
     def hash(self) -> str:
-        """SHA-256 of everything that decides the result: all sections but `checkpoint`, all keys but `data.cache`."""
+        """SHA-256 of everything that decides the result: all sections but `checkpoint`, all keys but `data.cache` and
+        `data.synthetic`.
+        """
         decisive = {name: section for name, section in self.as_dict().items() if name != "checkpoint"}
-        del decisive["data"]["cache"]
+        del decisive["data"]["cache"], decisive["data"]["synthetic"]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic, write_json
 from submit.runtime.progress import Progress
-from unet_segmentation import layouts, lesions, metrics, summary, volumes
+from unet_segmentation import layouts, lesions, metrics, summary, synthetic, volumes
 from unet_segmentation.labels import Convention
 from unet_segmentation.layouts import Patient
 from unet_segmentation.record import RECORD
@@ -110,6 +110,7 @@ def evaluate_files(
         compared = summary.compare(result["scores"], others, options.metrics)
         result["against"] = {"file": str(options.against), **compared}
     result["provenance"] = {
+        "synthetic": synthetic.describe({name: found.synthetic for name, found in measured.items()}),
         **options.provenance,
         "labels": convention.describe(),
         "predictions": str(predictions),
@@ -142,7 +143,7 @@ def measure(
             rules = lesions.RULES[options.lesion_wise]
             found[region] = lesions.compare(*masks, spacing, rules, options.distance)
     hashes = {name: file.sha256 for name, file in files.items()}
-    return Measured(voxels, found, float(np.prod(spacing)), hashes)
+    return Measured(voxels, found, float(np.prod(spacing)), hashes, synthetic.marked(files["truth"].note))
 
 
 def spread(ranked: Sequence[str], count: int | None) -> list[str]:

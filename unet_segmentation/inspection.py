@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from submit.runtime.exit_codes import BadInput
-from unet_segmentation import plausibility, prepare, volumes
+from unet_segmentation import plausibility, prepare, synthetic, volumes
 from unet_segmentation.labels import Convention, conventions
 from unet_segmentation.patients import Patient, Source
 from unet_segmentation.volumes import Volume
@@ -79,6 +79,7 @@ def inspect(patient: Patient, modalities: Sequence[str], convention: Convention,
         found = plausibility.doubts(dict(zip(modalities, whole, strict=True)), inside, truth.values, convention)
         report.warnings += [f"{report.where(truth.path)}: {doubt}" for doubt in found]
     report.facts = _facts(whole[0], inside, counts)
+    report.facts["synthetic"] = any(synthetic.marked(volume.note) for volume in read)
     report.checked = Checked(whole, inside, truth)
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = [
     "find",
     "layouts",
     "parts",
+    "require_apart",
+    "require_one_way",
     "split",
     "undivided",
 ]
@@ -80,27 +83,18 @@ def find(folder: Path, layout: str = "auto", like: Layout | None = None) -> Data
 
 def split(root: Path, config: DataConfig, seed: int) -> tuple[Dataset, Dataset]:
     """The patients to train on and those to score, all patients of a person together: `train/` and `validation/`,
-    else a fold of `data.splits`, else fold `data.fold` of `data.folds` drawn with `seed`, else a hold-out drawn so.
+    else as `splits.drawn`.
 
     Raises:
-        BadInput: as `find` and `splits.read`; the two folders have different layouts or share a person; one person
-            alone cannot be split; no such fold.
+        BadInput: as `find` and `splits.drawn`; the two folders have different layouts or share a person.
     """
     if _divided(root):
-        return _two_folders(root, config)
+        require_one_way(config, f"{root} has train/ and validation/", "move all patients into one folder")
+        both = parts(root, config.layout)
+        require_apart(both)
+        return both[0], both[1]
     everyone = undivided(root, config.layout)
-    if config.splits:
-        folds = splits.read(Path(config.splits), everyone.patients)
-    elif config.folds:
-        folds = splits.folds(everyone.patients, config.folds, seed)
-    else:
-        folds = (splits.hold_out(everyone.patients, config.validation_fraction, seed),)
-    if config.fold >= len(folds):
-        where = config.splits or ("data.folds" if config.folds else "")
-        wanted = f"0 to {len(folds) - 1}, as {where} has" if where else "0, as there are no folds"
-        mend = "--set data.fold=0" if where else "set data.folds or data.splits"
-        raise BadInput("data.fold", str(config.fold), wanted, mend)
-    held_out = set(folds[config.fold])
+    held_out = splits.drawn(everyone.patients, config, seed)
     training = tuple(patient for patient in everyone.patients if patient.name not in held_out)
     validation = tuple(patient for patient in everyone.patients if patient.name in held_out)
     return replace(everyone, patients=training), replace(everyone, patients=validation)
@@ -159,28 +153,35 @@ def _divided(root: Path) -> bool:
     return all((root / name).is_dir() for name in PARTS)
 
 
-def _two_folders(root: Path, config: DataConfig) -> tuple[Dataset, Dataset]:
+def require_one_way(config: DataConfig, held: str, other: str) -> None:
+    """Nothing, if the configuration does not say who is held out, where the data do.
+
+    Raises:
+        BadInput: both do; `other` mends it besides leaving the key out.
+    """
     if config.splits or config.folds:
         key = "data.splits" if config.splits else "data.folds"
+        raise BadInput(key, held, "one way to say who is held out", f"leave {key} out, or {other}")
+
+
+def require_apart(datasets: Sequence[Dataset]) -> None:
+    """Nothing, if the folders train/ and validation/ share no person, or there is but one.
+
+    Raises:
+        BadInput: they do.
+    """
+    if len(datasets) < 2:
+        return
+    training, validation = datasets
+    found = splits.shared(training.patients, validation.patients)
+    if found is not None:
+        other, name = (patient.name for patient in found)
         raise BadInput(
-            key,
-            f"{root} has train/ and validation/",
-            "one way to say who is held out",
-            f"leave {key} out, or move all patients into one folder",
+            validation.folder,
+            f"{name}, which is in train/ too" if other == name else f"{name}, the same person as {other} in train/",
+            "patients never trained on",
+            f"remove {name} from one",
         )
-    training, validation = parts(root, config.layout)
-    people = {patient.subject: patient.name for patient in training.patients}
-    for patient in validation.patients:
-        if patient.subject in people:
-            other = people[patient.subject]
-            who = patient.name if other == patient.name else f"{patient.name}, the same person as {other}"
-            raise BadInput(
-                root / "validation",
-                f"{who}, which is in train/ too" if other == patient.name else f"{who} in train/",
-                "patients never trained on",
-                f"remove {patient.name} from one",
-            )
-    return training, validation
 
 
 def _same(a: Convention, b: Convention) -> bool:

@@ -20,6 +20,7 @@ from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic
 
 ENDING = ".mha"
+COMMENT = "Comment"
 LONGEST_HEADER = 1 << 16  # bytes; a real one has some hundreds
 # bytes of a voxel, by ElementType; unsigned ones have the same
 SIZES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
@@ -66,8 +67,18 @@ def affine(path: Path) -> NDArray[np.float64]:
     return _affine(reader)
 
 
-def write(path: Path, values: NDArray[Any], to_ras: NDArray[np.float64]) -> None:
-    """Writes values (x, y, z), compressed, by SimpleITK; `to_ras` is an affine (4, 4) without shear. Atomic.
+def comment(path: Path, content: bytes) -> str:
+    """What a whole file says about itself; empty where it does not.
+
+    Raises:
+        BadInput: no MetaImage.
+    """
+    return _header(path, content)[0].get(COMMENT, "")
+
+
+def write(path: Path, values: NDArray[Any], to_ras: NDArray[np.float64], note: str = "") -> None:
+    """Writes values (x, y, z), compressed, by SimpleITK; `to_ras` is an affine (4, 4) without shear, `note` what the
+    file says about itself. Atomic.
 
     Raises:
         BadInput: SimpleITK is not installed.
@@ -79,6 +90,8 @@ def write(path: Path, values: NDArray[Any], to_ras: NDArray[np.float64]) -> None
     image.SetSpacing(steps.tolist())
     image.SetDirection((to_lps / steps).ravel().tolist())
     image.SetOrigin((LPS_TO_RAS @ to_ras[:3, 3]).tolist())
+    if note:
+        image.SetMetaData(COMMENT, note)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / f"image{ENDING}"
         sitk.WriteImage(image, str(whole), True)

@@ -1,5 +1,5 @@
 """Patients that never were: labelled, BraTS-like, skull-stripped brains with a tumour, for demonstrations and tests, in
-the files of any layout of brain tumours. The same seed gives the same bytes.
+the files of any layout of brain tumours. The same seed gives the same bytes. Every file says what it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import ndimage
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic
 from submit.runtime.progress import Progress
-from unet_segmentation import metaimage
+from unet_segmentation import metaimage, synthetic
 from unet_segmentation.anatomy import SIGNAL, phantom, spacing
 from unet_segmentation.labels import Convention, conventions
 from unet_segmentation.naming import Layout, layouts, named
@@ -188,8 +188,9 @@ def _write(path: Path, values: NDArray[Any]) -> None:
     affine = np.diag([-steps[0], -steps[1], steps[2], 1.0])
     affine[1, 3] = steps[1] * (values.shape[1] - 1)
     if path.name.endswith(metaimage.ENDING):
-        metaimage.write(path, values, affine)
+        metaimage.write(path, values, affine, synthetic.MARK)
         return
     image = nibabel.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = synthetic.MARK.encode()
     write_atomic(path, compressed(image) if path.name.endswith(".gz") else image.to_bytes())

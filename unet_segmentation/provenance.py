@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from submit.runtime import classad, devices
+from unet_segmentation import synthetic
 from unet_segmentation.config import Config
 
 
 def collect(
-    versions: dict[str, str], device: str, precision: str, config: Config, dataset_sha256: str
+    versions: dict[str, str], device: str, precision: str, config: Config, data: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The provenance of a run.
 
@@ -24,7 +26,7 @@ def collect(
         device: as `devices.require_gpu` names it.
         precision: of the arithmetic.
         config: of the run.
-        dataset_sha256: of all files of all patients.
+        data: what dataset.json holds.
     """
     place = devices.here()
     return {
@@ -36,7 +38,9 @@ def collect(
         "image": _image(),
         "precision": precision,
         "config_sha256": config.hash(),
-        "dataset_sha256": dataset_sha256,
+        "dataset_sha256": data["sha256"],
+        "manifest_sha256": data["manifest_sha256"],  # None where the data were not staged
+        "synthetic": synthetic.describe({name: one["synthetic"] for name, one in data["patients"].items()}),
         "seed": config.train.seed,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

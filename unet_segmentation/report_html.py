@@ -42,9 +42,10 @@ def page(result: Mapping[str, Any], out: Path, pictures: Mapping[str, str]) -> s
         out: folder of the pictures.
         pictures: patient to picture, relative to `out`, from the worst to the best.
     """
-    count = _plural(len(result["scores"]), "patient")
+    title = f"Scores of {_plural(len(result['scores']), 'patient')}"
     parts = [
-        f"<h1>Scores of {count}</h1>",
+        f"<h1>{title}</h1>",
+        _synthetic(result),
         f'<p class="soft">{", ".join(map(escape, result["regions"]))}; per patient volume; '
         f"{_text(result['provenance'].get('scored', ''))}</p>",
         _means(result),
@@ -57,10 +58,38 @@ def page(result: Mapping[str, Any], out: Path, pictures: Mapping[str, str]) -> s
         _next(result),
         _provenance(result),
     ]
+    return _whole(title, parts)
+
+
+def unscored(result: Mapping[str, Any]) -> str:
+    """The page of a training whose held-out patients are scored elsewhere.
+
+    Args:
+        result: what metrics.json holds: `score_with`, `best_validation` and `provenance` are looked at.
+    """
+    best = result["best_validation"]
+    said = f"While it trained, their mean Dice was {best['dice']:.3f} at best, at step {best['step']}." if best else ""
+    commands = "".join(f"<li><code>{_text(command)}</code></li>" for command in result["score_with"])
+    parts = [
+        "<h1>A training that is scored elsewhere</h1>",
+        _synthetic(result),
+        f"<p>The files of the patients held out were not there. {said}</p>",
+        f"<h2>What to do next</h2><ul>{commands}</ul>",
+        _provenance(result),
+    ]
+    return _whole("A training that is scored elsewhere", parts)
+
+
+def _whole(title: str, parts: Iterable[str]) -> str:
     text = resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
     script = text.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return Template(text).substitute(count=count, digest=digest, body="\n".join(filter(None, parts)))
+    return Template(text).substitute(title=title, digest=digest, body="\n".join(filter(None, parts)))
+
+
+def _synthetic(result: Mapping[str, Any]) -> str:
+    said = result["provenance"].get("synthetic")
+    return f"<p><strong>Not real: {_text(said)}.</strong></p>" if said else ""
 
 
 def _means(result: Mapping[str, Any]) -> str:

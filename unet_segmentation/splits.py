@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_json
+from unet_segmentation.config import DataConfig
 from unet_segmentation.patients import Patient
 
 FORMAT = 1
@@ -60,7 +61,7 @@ def hold_out(patients: Sequence[Patient], share: float, seed: int) -> tuple[str,
         held = f"{_count(len(patients), 'patient')} of {_count(len(people), 'person')}"
         mend = "add patients, or make the folders train and validation"
         raise BadInput("data", held, "2 persons or more: one is held out", mend)
-    drawn: list[list[Patient]] = []
+    chosen: list[list[Patient]] = []
     seen = held_out = 0.0
     by_grade: defaultdict[str, list[list[Patient]]] = defaultdict(list)
     for person in _dealt(people, seed):
@@ -68,11 +69,38 @@ def hold_out(patients: Sequence[Patient], share: float, seed: int) -> tuple[str,
     for group in by_grade.values():
         seen += share * sum(map(len, group))
         for person in group:
-            if held_out + len(person) / 2 <= seen and len(drawn) < len(people) - 1:
-                drawn.append(person)
+            if held_out + len(person) / 2 <= seen and len(chosen) < len(people) - 1:
+                chosen.append(person)
                 held_out += len(person)
-    drawn = drawn or [min(_dealt(people, seed), key=len)]
-    return tuple(sorted(patient.name for person in drawn for patient in person))
+    chosen = chosen or [min(_dealt(people, seed), key=len)]
+    return tuple(sorted(patient.name for person in chosen for patient in person))
+
+
+def drawn(patients: Sequence[Patient], config: DataConfig, seed: int) -> frozenset[str]:
+    """The names of those held out: a fold of `data.splits`, else fold `data.fold` of `data.folds` drawn with `seed`,
+    else a hold-out drawn so.
+
+    Raises:
+        BadInput: as `read`, `folds` and `hold_out`; no such fold.
+    """
+    if config.splits:
+        held = read(Path(config.splits), patients)
+    elif config.folds:
+        held = folds(patients, config.folds, seed)
+    else:
+        held = (hold_out(patients, config.validation_fraction, seed),)
+    if config.fold >= len(held):
+        where = config.splits or ("data.folds" if config.folds else "")
+        wanted = f"0 to {len(held) - 1}, as {where} has" if where else "0, as there are no folds"
+        mend = "--set data.fold=0" if where else "set data.folds or data.splits"
+        raise BadInput("data.fold", str(config.fold), wanted, mend)
+    return frozenset(held[config.fold])
+
+
+def shared(training: Iterable[Patient], validation: Iterable[Patient]) -> tuple[Patient, Patient] | None:
+    """A patient to train on and one to score that are one person; None where there are none."""
+    people = {patient.subject: patient for patient in training}
+    return next(((people[one.subject], one) for one in validation if one.subject in people), None)
 
 
 def write(path: Path, patients: Sequence[Patient], held: Folds, seed: int) -> None:

@@ -56,12 +56,14 @@ class Measured:
         lesions: the same lesion by lesion; empty if not asked for.
         voxel_mm3: volume of a voxel.
         files: `prediction` and `truth` to the SHA-256 of the file.
+        synthetic: whether the truth is a phantom's.
     """
 
     voxels: Mapping[str, metrics.Measured]
     lesions: Mapping[str, lesions.Lesions]
     voxel_mm3: float
     files: Mapping[str, str]
+    synthetic: bool = False
 
 
 def summarise(measured: Mapping[str, Measured], regions: Sequence[str], options: Options) -> dict[str, Any]:

@@ -13,21 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from submit.runtime import devices, network
-from submit.runtime.exit_codes import BadInput
-from submit.runtime.files import write_json
-from unet_segmentation import backend, cache, evaluate, layouts, metrics, predict, provenance, segment, verify
+from submit.runtime import devices, inputs, network
+from submit.runtime.files import write_atomic, write_json
+from unet_segmentation import backend, evaluate, metrics, predict, provenance, report_html, segment
 from unet_segmentation.config import Config
-from unet_segmentation.labels import Convention
+from unet_segmentation.intake import Data, load_data
 from unet_segmentation.loop import fit
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batches
@@ -35,27 +33,12 @@ from unet_segmentation.prepare import Prepared
 from unet_segmentation.schedule import steps_wanted
 from unet_segmentation.session import Session, weights_sha256
 
-
-@dataclass(frozen=True)
-class Data:
-    """The verified, prepared patients of a run."""
-
-    training: list[Prepared]
-    validation: list[Prepared]
-    patients: dict[str, layouts.Patient]
-    modalities: tuple[str, ...]
-    regions: tuple[str, ...]
-    layout: layouts.Layout
-    facts: dict[str, Any]  # becomes dataset.json
-
-    @property
-    def convention(self) -> Convention:
-        return self.layout.convention
+__all__ = ["Data", "Validation", "describe", "load_data", "train"]
 
 
-def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
+def train(config: Config, source: Path | inputs.Input, out: Path) -> dict[str, Any]:
     """Trains from where the last run of this command left, scores, and writes everything into `out`; returns what
-    metrics.json holds.
+    metrics.json holds. `source` is what `--data` names, as for `load_data`.
 
     Raises:
         BadInput: the data or the configuration is wrong, or the checkpoint belongs to another run.
@@ -66,7 +49,7 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
     began = time.monotonic()
     where = backend.devices(config.train)
     device = devices.require_gpu(where.gpus)
-    data = load_data(config, root, out)
+    data = load_data(config, source, out)
     write_json(out / "dataset.json", data.facts)
     batches = Batches(data.training, config)
     print(f"labels     {data.convention.describe()}")
@@ -77,24 +60,22 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
     about = describe(config, data)
     folder = Path(config.checkpoint.folder) if config.checkpoint.folder else out / "checkpoint"
     layout = hashlib.sha256(json.dumps(data.layout.as_dict(), sort_keys=True).encode()).hexdigest()
-    identity = {"configuration": config.hash(), "data": data.facts["sha256"], "layout": layout}
+    identity = {"configuration": config.hash(), "manifest": data.facts["manifest_sha256"]}
+    identity |= {"data": data.facts["sha256"], "layout": layout}
     session = Session(config, where, objective, about["channels"], identity, folder)
     session.done.steps = steps_wanted(config.train, batches.epoch)
     if session.resume():
         print(f"resumed    at step {session.done.step} of {session.done.steps or '?'}")
-    fit(session, batches, config, out, began, Validation(data, about, out))
+    fit(session, batches, config, out, began, Validation(data, about, out) if data.validation else None)
 
     model, best = session.averaged(), session.best()
     predict.save_model(out / "model.keras", model, about)
     if best is not None:
         predict.save_model(out / "best.keras", best, {**about, "best": session.done.best})
     write_json(out / "model.json", {**asdict(session.network()), "format": network.FORMAT, **about})
-    held_out = [data.patients[prepared.name] for prepared in data.validation]
-    predictions = out / "predictions"
-    predict.write_all([backend.forward(model)], data.validation, data.patients, about, predictions, segment.Options())
-    origin = provenance.collect(where.versions, device, where.precision, config, data.facts["sha256"])
-    options = evaluate.Options(provenance=origin)
-    scores = evaluate.evaluate_files(predictions, held_out, data.convention, data.modalities, out, options)
+    origin = provenance.collect(where.versions, device, where.precision, config, data.facts)
+    here = data.originals and bool(data.validation)
+    scores = _score(model, data, about, origin, out) if here else _elsewhere(data, origin, out)
     result = {
         "steps": session.done.step,
         "weights_sha256": weights_sha256(model),
@@ -103,61 +84,36 @@ def train(config: Config, root: Path, out: Path) -> dict[str, Any]:
         "images_per_s": round(session.done.step * config.train.batch_size / max(session.done.seconds, 1e-9), 2),
         "training_s": round(session.done.seconds, 1),
     }
+    if not here:
+        write_atomic(out / "report.html", report_html.unscored(result).encode("utf-8", "replace"))
     write_json(out / "metrics.json", result)  # written last, so it marks a finished run
     return result
 
 
-def load_data(config: Config, root: Path, out: Path) -> Data:
-    """Finds, verifies and prepares all patients; what is prepared lies in `data.cache`.
+def _score(model: Any, data: Data, about: Mapping[str, Any], origin: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Segments the held-out patients and scores them in the space of their files."""
+    held_out = [data.patients[prepared.name] for prepared in data.validation]
+    patients = {patient.name: patient for patient in held_out}
+    predictions = out / "predictions"
+    predict.write_all([backend.forward(model)], data.validation, patients, about, predictions, segment.Options())
+    options = evaluate.Options(provenance=origin)
+    scores = evaluate.evaluate_files(predictions, held_out, data.convention, data.modalities, out, options)
+    return {"scored": "here", **scores}
 
-    Raises:
-        BadInput: the first fault.
-    """
-    training, validation = layouts.split(root, config.data, config.train.seed)
-    modalities = layouts.channels((training, validation), config.data.modalities)
-    convention = training.layout.convention
-    folder = Path(config.data.cache) if config.data.cache else out / "prepared"
-    results = [cache.prepare(part, modalities, folder, need_truth=True) for part in (training, validation)]
-    verify.duplicates([result.reports for result in results])
-    reports = [report for result in results for report in result.reports]
-    verify.require(reports)
-    for warning in [*(w for r in reports for w in r.warnings), *verify.doubtful(reports, convention)]:
-        print(f"warning: {warning}", file=sys.stderr)
-    facts = {
-        "sha256": verify.dataset_hash(reports),
-        "layout": training.layout.name,
-        "convention": convention.as_dict(),
-        "modalities": list(modalities),
-        "training": [patient.name for patient in training.patients],
-        "validation": [patient.name for patient in validation.patients],
-        "patients": {r.patient.name: {**r.facts, "files": r.files, "warnings": r.warnings} for r in reports},
+
+def _elsewhere(data: Data, origin: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What stands in the place of scores where the files of the held-out patients are not."""
+    trainer, held_out, predictions = "python -m unet_segmentation", "HELD-OUT", f"{out}/predictions"
+    return {
+        "scored": "elsewhere",
+        "dice": {},
+        "regions": list(data.regions),
+        "score_with": [
+            f"{trainer} predict --model {out}/model.keras --data {held_out} --out {predictions}",
+            f"{trainer} evaluate --predictions {predictions} --data {held_out} --out {out}/scores",
+        ],
+        "provenance": {**origin, "labels": data.convention.describe()},
     }
-    return Data(
-        training=results[0].prepared,
-        validation=results[1].prepared,
-        patients={report.patient.name: report.patient for report in reports},
-        modalities=modalities,
-        regions=regions_of(convention, config.data.regions),
-        layout=training.layout,
-        facts=facts,
-    )
-
-
-def regions_of(convention: Convention, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The regions that the network marks, from the outside in.
-
-    Raises:
-        BadInput: one that the convention does not have.
-    """
-    for name in wanted:
-        if name not in convention.regions:
-            raise BadInput(
-                "data.regions",
-                repr(name),
-                f"some of {', '.join(convention.regions)} (labels {convention.name})",
-                f"--set 'data.regions=[\"{next(iter(convention.regions))}\"]'",
-            )
-    return tuple(name for name in convention.regions if not wanted or name in wanted)
 
 
 def describe(config: Config, data: Data) -> dict[str, Any]:
@@ -182,6 +138,8 @@ def describe(config: Config, data: Data) -> dict[str, Any]:
         "normalisation": "z-score inside the brain, background 0, cropped to the brain",
         "config": config.as_dict(),
         "data_sha256": data.facts["sha256"],
+        "manifest_sha256": data.facts["manifest_sha256"],
+        "synthetic": data.facts["synthetic"],
     }
 
 

@@ -33,12 +33,15 @@ SCANNER = 1  # NIfTI's code for a space of the scanner's own millimetres (NIFTI_
 
 @dataclass(frozen=True)
 class Volume:
-    """One image: float32 values (x, y, z), scaling applied, the affine (4, 4) in mm, and the SHA-256 of the file."""
+    """One image: float32 values (x, y, z), scaling applied, the affine (4, 4) in mm, the SHA-256 of the file, and what
+    its header says about it.
+    """
 
     path: Path
     values: NDArray[np.float32]
     affine: NDArray[np.float64]
     sha256: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class File:
         scaling: slope and intercept that make intensities of what is stored.
         affine: (4, 4) to RAS mm.
         sha256: of the file.
+        note: what its header says about it: NIfTI's `descrip`, MetaImage's Comment.
     """
 
     path: Path
@@ -58,6 +62,7 @@ class File:
     scaling: tuple[float, float]
     affine: NDArray[np.float64]
     sha256: str
+    note: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,11 +79,11 @@ class File:
             if len(self.shape) < 3 or any(side != 1 for side in self.shape[3:]):
                 raise BadInput(self.path, held, "one volume of three axes", "split it into a file per modality")
             values = self.data.reshape(self.shape[:3], order="F")
-            return Volume(self.path, self._scaled(values), self.affine, self.sha256)
+            return Volume(self.path, self._scaled(values), self.affine, self.sha256, self.note)
         if len(self.shape) != 4 or channel >= self.shape[3]:
             wanted = f"four axes, the last of more than {channel}: channel {channel} is wanted"
             raise BadInput(self.path, held, wanted, "give data.layout the data set's own, or export it again")
-        return Volume(self.path, self._scaled(self.data[..., channel]), self.affine, self.sha256)
+        return Volume(self.path, self._scaled(self.data[..., channel]), self.affine, self.sha256, self.note)
 
     def _scaled(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         if self.scaling == (1, 0):
@@ -109,7 +114,8 @@ def read_file(path: Path) -> File:
         content = path.read_bytes()
         if path.name.endswith(metaimage.ENDING):
             values, affine = metaimage.decode(path, content)
-            return File(path, values, (1, 0), affine, hashlib.sha256(content).hexdigest())
+            note = metaimage.comment(path, content)
+            return File(path, values, (1, 0), affine, hashlib.sha256(content).hexdigest(), note)
         plain = _inflated(content) if path.name.endswith(".gz") else np.frombuffer(content, np.uint8)
         kind = nibabel.Nifti2Image if plain[:4].tobytes() in NIFTI2_HEADER else nibabel.Nifti1Image
         size = kind.header_class.sizeof_hdr
@@ -121,9 +127,10 @@ def read_file(path: Path) -> File:
         # as nibabel, without its two copies
         data: NDArray[Any] = np.ndarray(stored.shape, stored.dtype, plain, stored.offset, order="F")
         scaling = (1.0, 0.0) if stored.slope is None else (float(stored.slope), float(stored.inter))
+        note = header["descrip"].item().partition(b"\0")[0].decode("latin-1")
     except _UNREADABLE as fault:
         raise _unreadable(path, fault) from fault
-    return File(path, data, scaling, np.asarray(image.affine, np.float64), hashlib.sha256(content).hexdigest())
+    return File(path, data, scaling, np.asarray(image.affine, np.float64), hashlib.sha256(content).hexdigest(), note)
 
 
 def write_labels(path: Path, labels: NDArray[np.uint8], like: Source | Path) -> None:

@@ -3,10 +3,14 @@
 Standard library only and Python 3.9, so that it runs in any image. Imports point strictly down:
 
     chirp  classad  files  failures  cuda  nvml    0   one fact about HTCondor, the file system or a GPU's driver each
+    dataset  tar                                       a format each
     checkpoint  gpu_ad  known_answer  request      1
+    manifest  zstd
     exit_codes                                     2   what the job tells HTCondor
-    devices  inputs  progress  findings  network   3   where am I, with what data, how far
+    devices  progress  findings  network  unpack   3   where am I, how far, what an archive may do
     host  visible  simulated                       4   checks of the machine
+    shard                                              a staged object against its manifest
     probe  gpu                                     5   the process that touches the driver, and what its words mean
-    preflight                                      6
+    unpacked                                           all objects of a manifest as one folder
+    preflight  inputs                              6   may the work begin, and with what data
 """

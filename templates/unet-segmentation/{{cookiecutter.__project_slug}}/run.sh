@@ -22,6 +22,24 @@ refuse() {
 # Disk, driver and GPU against the request, and a computation whose answer is known, before the first byte of data
 preflight() { python3 -m submit.runtime.preflight --json "$result/preflight.json"; }
 
+# The trainer takes this shell's place, unless its large results go to the OSDF in an archive (`osgdl stage results`), which is
+# packed once it is done. Then SIGTERM is handed on: the trainer answers it with a checkpoint.
+trainer() {
+    [[ ${OSGDL_LARGER_THAN-} ]] || exec python3 -m unet_segmentation "$@"
+    local code child
+    python3 -m unet_segmentation "$@" &
+    child=$!
+    trap 'kill -TERM "$child" 2> /dev/null || true' TERM
+    while
+        code=0
+        wait "$child" || code=$?
+        # a signal ended the wait, and not the trainer
+        kill -0 "$child" 2> /dev/null
+    do :; done
+    [[ $code -eq 0 ]] || exit "$code"
+    exec python3 -m submit.runtime.outputs "$result" large.tar --larger-than "$OSGDL_LARGER_THAN"
+}
+
 task=${1-} data=${2-} result=${3-} model=${4-}
 [[ $data ]] || refuse "data='': no name; want a folder or an archive. Leave out the slash at the end of data."
 [[ $result ]] || refuse "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL."
@@ -32,12 +50,12 @@ case $task in
         # a listed folder that does not exist when the job leaves would put it on hold
         mkdir -p checkpoint
         preflight
-        exec python3 -m unet_segmentation train --data "$data" --out "$result" --config config.toml
+        trainer train --data "$data" --out "$result" --config config.toml
         ;;
     predict)
         [[ $model ]] || refuse "model='': no file; want the model.keras of a training. Run condor_submit predict.sub model=FILE."
         preflight
-        exec python3 -m unet_segmentation predict --data "$data" --out "$result" --model "$model"
+        trainer predict --data "$data" --out "$result" --model "$model"
         ;;
     *)
         refuse "task='$task': unknown; want train or predict. Change arguments in the submit file."
