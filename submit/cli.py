@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from submit import cli_request
+from submit import cli_request, cli_stage
 from submit.errors import KitError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 pool_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 image_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pool_app, name="pool", help="A real HTCondor pool with simulated GPUs, on this machine.")
+app.add_typer(cli_stage.app, name="stage")
 app.add_typer(image_app, name="image", help="Build, name, push and choose container images.")
 for _command in (cli_request.gpus, cli_request.check, cli_request.migrate, cli_request.match):
     app.command()(_command)
@@ -96,6 +97,37 @@ def pool_logs(
     from submit import pool_table
 
     typer.echo(pool_table.log_tails(daemon, lines))
+
+
+@pool_app.command("osdf")
+def pool_osdf(
+    slow: Annotated[str | None, typer.Option("--slow", help="Speed of a transfer, such as 1MB/s.")] = None,
+    truncate: Annotated[
+        float | None, typer.Option("--truncate", help="Share of the bytes that arrive; the transfer succeeds.")
+    ] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Other bytes than the object has, as many.")] = False,
+    fail: Annotated[float | None, typer.Option("--fail", help="Probability that a transfer fails.")] = None,
+    permanent: Annotated[bool, typer.Option("--permanent", help="Trying again is of no use, says --fail.")] = False,
+    uploads: Annotated[bool, typer.Option("--uploads", help="Hit uploads, not downloads.")] = False,
+    only: Annotated[str | None, typer.Option("--only", help="Pattern of the objects' names, such as '*.zst'.")] = None,
+    at_sites: Annotated[str | None, typer.Option("--sites", help="Sites, comma-separated; none: all.")] = None,
+    times: Annotated[int | None, typer.Option("--times", help="Then healthy again; none: until --clear.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="End all faults, before new ones are set.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """The pool's OSDF: where its objects lie, what it holds, and what goes wrong there. The options add faults.
+
+    Examples: osgdl pool osdf; osgdl pool osdf --truncate 0.5 --only '*-0000-*' --times 1; osgdl pool osdf --clear
+    """
+    from submit import osdf_local
+
+    if clear:
+        osdf_local.clear()
+    osdf_local.spoil(
+        slow=slow, truncate=truncate, stale=stale, fail=fail, permanent=permanent,
+        uploads=uploads, only=only, at_sites=at_sites, times=times,
+    )  # fmt: skip
+    typer.echo(osdf_local.report(as_json=as_json))
 
 
 @pool_app.command("down")

@@ -5,6 +5,7 @@ KitError            anything the user can mend; the command line prints its text
 |- ImageError       a container image that cannot be named, built, found or pushed
 |- PoolError        the local pool cannot start, or something in it failed
 |- NoMatch          no slot of the pool meets the request of a job
+|- StageError       data that cannot be staged: packed, uploaded, listed or read back
 `- ToolMissing      a program that is not installed
 """
 
@@ -31,6 +32,10 @@ class PoolError(KitError):
 
 class NoMatch(KitError):
     """No slot of the pool meets the request of a job."""
+
+
+class StageError(KitError):
+    """Data cannot be staged: packed, uploaded, listed or read back."""
 
 
 class ToolMissing(KitError):

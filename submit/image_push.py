@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from submit.errors import ImageError
+from submit.errors import ImageError, StageError
+from submit.origin_folder import FolderOrigin
 
 OSPOOL = Path("/ospool")
-CHUNK = 1 << 22
 
 
 def destination(to: Path | None) -> Path:
@@ -46,23 +46,13 @@ def push(file: Path, to: Path | None, bar: Callable[[int, int], None]) -> str:
     with file.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     target = folder / f"{file.stem}-{digest[:12]}.sif"
-    if target.exists():
-        return f"osdf://{target}"
     free = shutil.disk_usage(folder).free
-    if free < total:
+    if free < total and not target.exists():
         raise ImageError(
             f"{folder}: {free / 1e9:.1f} GB free, the image has {total / 1e9:.1f} GB; make room or ask for quota"
         )
-    part, done = folder / f".{target.name}.{os.getpid()}.part", 0
     try:
-        with file.open("rb") as source, part.open("wb") as copy:
-            while chunk := source.read(CHUNK):
-                copy.write(chunk)
-                done += len(chunk)
-                bar(done, total)
-            copy.flush()
-            os.fsync(copy.fileno())
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
+        FolderOrigin(folder, f"osdf://{folder}").put(file, target.name, bar)
+    except StageError as error:
+        raise ImageError(str(error)) from None
     return f"osdf://{target}"

@@ -90,7 +90,7 @@ class Submission:
         except ValueError:
             return None
         for name, value in next(iter(self._items(parsed)), {}).items():
-            parsed.setdefault(name, value)
+            parsed[name] = value  # it wins over the file, and over the command line
         return parsed
 
     def _items(self, parsed: Any) -> list[dict[str, str]]:
@@ -152,6 +152,16 @@ class Submission:
             return str(self.parsed.expand(written)).strip()
         except KeyError:
             return self.raw(name)
+
+    def expanded(self, text: str) -> str:
+        """A text with macros expanded as in `value`; as it stands where HTCondor refuses the file."""
+        if self.parsed is None:
+            return text
+        self.parsed["osgdl_expanded"] = text
+        try:
+            return str(self.parsed.expand("osgdl_expanded")).strip()
+        finally:
+            self.parsed["osgdl_expanded"] = ""  # keys cannot be removed
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A command that is true or false."""
@@ -232,9 +242,10 @@ class Submission:
     @cached_property
     def inputs(self) -> list[Transfer]:
         """`transfer_input_files`."""
-        return [self._transfer(entry) for entry in self.entries("transfer_input_files")]
+        return [self.transfer(entry) for entry in self.entries("transfer_input_files")]
 
-    def _transfer(self, entry: str) -> Transfer:
+    def transfer(self, entry: str) -> Transfer:
+        """An entry of a list, and where it is."""
         return Transfer(entry, None if _URL.match(entry) else self.folder / entry)
 
     @cached_property

@@ -12,7 +12,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 # docs/design.md, Layout
 LAYERS = [
-    {"errors", "units", "bars", "sites", "findings"},
+    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words"},
     {
         "images",
         "definition",
@@ -24,14 +24,17 @@ LAYERS = [
         "data_json",
         "compatibility",
     }
-    | {"workflow", "explain", "rules_page", "legacy", "transfers"},
-    {"gpus", "pool_root", "image_push", "match", "submission", "gpu_memory"},
-    {"answers", "pool", "image_bounds"},
-    {"rendering", "apptainer", "watch", "pool_table", "rules", "migrate"},
-    {"project", "image_build", "doctor", "image_contents", "check"},
-    {"demo", "doctor_table", "gpus_table", "preview", "check_table"},
-    {"preview_table"},
-    {"cli_request"},
+    | {"workflow", "explain", "rules_page", "legacy", "transfers"}
+    | {"origin", "spool", "packs", "staged", "dataset_facts", "privacy_dicom"},
+    {"gpus", "pool_root", "match", "submission", "gpu_memory"}
+    | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"},
+    {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk"},
+    {"rendering", "apptainer", "watch", "pool_table", "rules", "migrate", "osdf_local", "privacy_skull", "scrub_files"},
+    {"project", "image_build", "doctor", "image_contents", "check", "origins", "privacy"},
+    {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines"},
+    {"preview_table", "staging"},
+    {"stage_text"},
+    {"cli_request", "cli_stage"},
     {"cli"},
     {"__main__"},
 ]

@@ -29,10 +29,10 @@ def sent(job: Submission) -> Iterator[Transfer]:
     """The local inputs that are there and whose names can be known from here."""
     if job.has("initialdir"):
         return
-    raw = [entry.strip() for entry in job.raw("transfer_input_files").split(",") if entry.strip()]
-    for written, entry in zip(raw, job.inputs, strict=False):
-        if len(raw) == len(job.inputs) and fixed(job, written) and entry.path:
-            yield entry
+    for written in job.raw("transfer_input_files").split(","):
+        if written.strip() and fixed(job, written):
+            entries = [job.transfer(entry.strip()) for entry in job.expanded(written).split(",") if entry.strip()]
+            yield from (entry for entry in entries if entry.path)
 
 
 @looks_for("OSG401", Submission)

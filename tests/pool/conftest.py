@@ -36,9 +36,10 @@ class Job:
     condor: Condor
     log: Path
     cluster: int
+    proc: int = 0
 
     def history(self) -> eventlog.JobHistory:
-        return eventlog.read(self.log)[(self.cluster, 0)]
+        return eventlog.read(self.log)[(self.cluster, self.proc)]
 
     def wait(self, *states: str, seconds: float = 300) -> eventlog.JobHistory:
         """Its history when it is in one of these states."""
@@ -54,7 +55,7 @@ class Job:
     def ad(self) -> dict[str, Any]:
         """Its ad, from the queue or from the history."""
         for command in ("condor_q", "condor_history"):
-            done = self.condor.run([command, str(self.cluster), "-json"], cwd=Path("/"))
+            done = self.condor.run([command, f"{self.cluster}.{self.proc}", "-json"], cwd=Path("/"))
             if done.stdout.strip():
                 return dict(json.loads(done.stdout)[0])
         raise LookupError(self.cluster)

@@ -1,0 +1,88 @@
+"""What data can be staged to: a place that holds whole, named objects and never overwrites one.
+
+origin_folder.py is one in a folder, origin_pelican.py and origin_pelicanfs.py are two without; origins.py finds the
+one for a destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from submit.errors import StageError, wrong
+
+# The OSPool's documentation, managing_data/overview: what a person's /ospool/AP/data folder may hold
+DOCUMENTED_QUOTA = 100_000_000_000
+QUOTA_FORM = "http://osg-htc.org/ospool-quota-increase.html"
+# bytes of a file's name on Linux, less what spool.py adds to it
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Room:
+    """What still fits: bytes and files, None where nobody can say; `note`: what bounds it, a short clause."""
+
+    free_bytes: int | None
+    free_files: int | None
+    note: str
+
+
+class Origin(Protocol):
+    """A place for objects. Every method raises StageError where the place refuses."""
+
+    @property
+    def url(self) -> str:
+        """osdf:///... or an absolute folder, without a slash at its end."""
+
+    def spool(self) -> Path:
+        """A folder to build objects in; it goes with this object. On the file system of the place, where it has one."""
+
+    def objects(self) -> dict[str, int]:
+        """Name -> bytes of what lies there; {} where nothing was ever put."""
+
+    def put(self, file: Path, name: str, bar: Callable[[int, int], None]) -> bool:
+        """`file` becomes the object `name`; False where that is there already with as many bytes.
+
+        A file in the spool may be moved, any other is copied. A reader sees a whole object or none. `bar(done, total)`
+        gets bytes. Raises StageError where `name` is there with another size: nothing is ever overwritten.
+        """
+
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """The object to read from, in binary."""
+
+    def remove(self, name: str) -> None:
+        """The object goes; nothing happens where there is none."""
+
+    def room(self) -> Room:
+        """How much still fits."""
+
+
+def checked(name: str) -> str:
+    """`name`, if it can be an object's: one printable part that a URL takes as it is. Else StageError."""
+    whole = name and name.isprintable() and not name.startswith(".") and not set(name) & set("/?#%\\")
+    if not whole or len(name.encode()) > LONGEST_NAME:
+        wanted = f"1 to {LONGEST_NAME} bytes without / ? # % \\ that do not begin with a dot are wanted"
+        raise StageError(wrong("name", name, "no object's name", wanted, "Choose another name"))
+    return name
+
+
+def occupied(url: str, name: str, held: int | None, wanted: int) -> StageError:
+    """`name` is there with `held` bytes (None: as something else), and `wanted` were to be put."""
+    what = "something that is no file" if held is None else f"{held:,} bytes"
+    return StageError(
+        f"{url}/{name}: holds {what}; {wanted:,} bytes were to be put there, and nothing is ever overwritten. "
+        "Stage under another name, or see whether another upload of it is under way"
+    )
+
+
+def bytes_words(count: int) -> str:
+    """1234567 -> `1.2 MB`: decimal units, as disks and quotas are sold."""
+    value, unit = float(count), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if value < 999.95 or unit == "TB":
+            break
+        value /= 1000
+    return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
