@@ -78,7 +78,7 @@ def _staged(path: Path) -> Input:
 
 
 def _archive(path: Path) -> Path:
-    kinds = f"a folder, an archive ({', '.join(SUFFIXES)}) or a manifest"
+    kinds = f"a folder or an archive ({', '.join(SUFFIXES)}), or a manifest"
     found = [archive for archive in [path, *(path.with_name(path.name + s) for s in SUFFIXES)] if archive.is_file()]
     if not found:
         mend = "name it with --data, and in transfer_input_files of the submit file"

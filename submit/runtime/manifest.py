@@ -170,7 +170,8 @@ def _shard(where: str, held: object) -> Shard:
         raise Damaged(f"{where}: {_shown(held)}, wanted {', '.join(sorted(fields))}")
     _want(_is_count(held["bytes"]), f"{where}.bytes", held["bytes"], "a whole number")
     _want(_matches(_SHA256, held["sha256"]), f"{where}.sha256", held["sha256"], "64 hexadecimal digits")
-    _want(held["compression"] in COMPRESSIONS, f"{where}.compression", held["compression"], " or ".join(COMPRESSIONS))
+    known = isinstance(held["compression"], str) and held["compression"] in COMPRESSIONS
+    _want(known, f"{where}.compression", held["compression"], " or ".join(COMPRESSIONS))
     ending = f"-{held['sha256'][:DIGITS]}{COMPRESSIONS[held['compression']]}"
     good = isinstance(held["name"], str) and held["name"].endswith(ending)
     _want(good and is_safe(held["name"]) and "/" not in held["name"], f"{where}.name", held["name"], f"NAME{ending}")

@@ -1,8 +1,9 @@
 """A staged object, compared with what the manifest says of it and unpacked in one pass over its bytes.
 
 The hash is known only at the end, so what is written before lies under a temporary name, and what is wrong is told by
-the hash: where that agrees, somebody staged it so (65), else it was changed on its way or by a cache (75). The bytes
-are read and not mapped: a disk that fails under a mapping kills the process without a word.
+the hash: where that agrees, somebody staged it so (65), else it was changed on its way or by a cache (75). A file's own
+SHA-256 is taken only to say which one is wrong. The bytes are read and not mapped: a disk that fails under a mapping
+kills the process without a word.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from submit.runtime import tar, unpack, zstd
 from submit.runtime.exit_codes import BadInput, BadMachine, Fault
 from submit.runtime.manifest import File, Shard
 
-RETRY = (
-    "a transfer or a cache changed it: the job is tried elsewhere; if it stays, ?directread at the end of its URL "
-    "passes the caches by"
-)
+_RETRY = "the job is tried elsewhere; if it stays, ?directread at the end of its URL passes the caches by"
+_CHANGED = f"a transfer or a cache changed it: {_RETRY}"
 
 
 def require_size(path: Path, shard: Shard, others: Iterable[Shard]) -> None:
@@ -31,7 +30,7 @@ def require_size(path: Path, shard: Shard, others: Iterable[Shard]) -> None:
     if any(other.bytes == held for other in others):
         with contextlib.suppress(OSError):
             _require_own(path, sha256(path), shard, others)
-    raise BadMachine(path, f"{held:,} bytes", f"{shard.bytes:,}, as the manifest says", RETRY)
+    raise BadMachine(path, f"{held:,} bytes", f"{shard.bytes:,}, as the manifest says", _CHANGED)
 
 
 def extract(path: Path, shard: Shard, others: Iterable[Shard], root: Path, advance: Callable[[int], None]) -> None:
@@ -69,7 +68,7 @@ def extract(path: Path, shard: Shard, others: Iterable[Shard], root: Path, advan
         _require_own(path, stream.sha256.hexdigest(), shard, others)
         first = first_wrong(root, shard.files)
         tail = f", {first} in it is wrong" if first else ", all files in it are right"
-        raise BadMachine(path, f"not the bytes that were staged (SHA-256){tail}", shard.sha256, RETRY) from fault
+        raise BadMachine(path, f"not the bytes that were staged (SHA-256){tail}", shard.sha256, _CHANGED) from fault
     if fault is not None:
         held = fault.held if isinstance(fault, unpack.Unsafe) else f"unreadable ({fault})"
         wanted = "what the manifest says, whose SHA-256 agrees"
@@ -81,9 +80,8 @@ def _write(stream: tar.Readable, files: Mapping[str, File], root: Path) -> None:
     for member, content in tar.members(stream):
         unpack.safe(member.name)
         said = files.get(member.name)
-        if said is None or member.name not in missing:
-            held = f"{member.name!r} {'is not in the manifest' if said is None else 'is in it twice'}"
-            raise unpack.Unsafe(held, "", "")
+        if said is None:
+            raise unpack.Unsafe(f"{member.name!r} is not in the manifest", "", "")
         if member.kind != "file":
             kind = "a folder" if member.kind == "folder" else member.kind
             raise unpack.Unsafe(f"{member.name!r} is {kind}", "", "")
@@ -122,11 +120,11 @@ def _require_own(path: Path, found: str, shard: Shard, others: Iterable[Shard]) 
     for other in others:
         if other.sha256 == found != shard.sha256:
             held = f"the bytes of {other.name}"
-            raise BadMachine(path, held, "its own", f"two shards were swapped on their way: {RETRY}")
+            raise BadMachine(path, held, "its own", f"two shards were swapped on their way: {_RETRY}")
 
 
 def _unreadable(path: Path, fault: OSError) -> Fault:
-    return BadMachine(path, f"cannot be read ({fault.strerror})", "all its bytes", RETRY)
+    return BadMachine(path, f"cannot be read ({fault.strerror})", "all its bytes", _CHANGED)
 
 
 class _Hashed:

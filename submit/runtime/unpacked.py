@@ -69,13 +69,19 @@ def ready(path: Path, manifest: Manifest, sha256: str) -> Path:
 
 def _fresh(path: Path, manifest: Manifest, sha256: str, folder: Path, record: Path) -> None:
     for shard in manifest.shards:
-        if not path.with_name(shard.name).is_file():
+        if not _object(path, shard).is_file():
             mend = f"let all shards travel: `osgdl stage use {path.name} FILE.sub`, and submit again"
             raise BadInput(path.with_name(shard.name), "missing", f"every shard that {path.name} lists", mend)
     with unpack.fresh(folder) as temporary:
         _extract(path, manifest, manifest.shards, temporary)
         _write(record, sha256, temporary, manifest)  # of nothing, until the next line
         temporary.rename(folder)
+
+
+def _object(path: Path, shard: Shard) -> Path:
+    """Beside the manifest, else where the job started: URLs arrive there, whatever `preserve_relative_paths` says."""
+    beside, here = path.with_name(shard.name), Path(shard.name)
+    return here if here.is_file() and not beside.is_file() else beside
 
 
 def _mend(path: Path, manifest: Manifest, sha256: str, folder: Path, record: Path, known: _Times) -> None:
@@ -90,7 +96,7 @@ def _mend(path: Path, manifest: Manifest, sha256: str, folder: Path, record: Pat
         )
     affected = [shard for shard in manifest.shards if not wrong.isdisjoint(shard.files)]
     for shard in affected:
-        if not path.with_name(shard.name).is_file():
+        if not _object(path, shard).is_file():
             raise BadMachine(
                 folder / min(wrong & set(shard.files)),
                 "missing, or changed since it was unpacked",
@@ -136,7 +142,7 @@ class _Stopped(Exception):
 def _extract(path: Path, manifest: Manifest, chosen: Sequence[Shard], root: Path) -> None:
     """Compares and unpacks shards into `root`, a few at a time."""
     for shard in chosen:
-        shards.require_size(path.with_name(shard.name), shard, manifest.shards)
+        shards.require_size(_object(path, shard), shard, manifest.shards)
     packed, size = sum(shard.bytes for shard in chosen), sum(shard.unpacked_bytes for shard in chosen)
     unpack.require_room(path.parent, size, packed, shutil.disk_usage(path.parent).free)
     progress, lock, stop = Progress(-(-packed // _UNIT), "unpacking"), threading.Lock(), threading.Event()
@@ -151,7 +157,7 @@ def _extract(path: Path, manifest: Manifest, chosen: Sequence[Shard], root: Path
             progress.update(done // _UNIT, "MB")
 
     def one(shard: Shard) -> None:
-        shards.extract(path.with_name(shard.name), shard, manifest.shards, root, advance)
+        shards.extract(_object(path, shard), shard, manifest.shards, root, advance)
 
     with ThreadPoolExecutor(THREADS) as pool:
         try:

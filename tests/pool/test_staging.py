@@ -45,7 +45,8 @@ def osgdl(folder: Path, *words: str) -> str:
 def project(condor: Condor, image: str, brats2015: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project with four real patients beside it, in two folds, staged to the pool's OSDF."""
     folder = render(tmp_path_factory.mktemp("staged"))
-    shutil.copytree(brats2015, folder / "patients", ignore=shutil.ignore_patterns("README*"))
+    for patient in sorted(brats2015.glob("*/*/")):
+        shutil.copytree(patient, folder / "patients" / patient.name)
     shutil.rmtree(osdf_local.origin(DEST), ignore_errors=True)
     configure(folder, "train", steps=20, batch_size=4, patch=64)
     configure(folder, "model", width=4, levels=3)
@@ -84,7 +85,7 @@ def test_each_fold_gets_its_own_shards_alone(project: Path, staged: dict[str, An
     for job, view in zip(folds, views, strict=True):
         held = manifest.read(project / view["manifest"])
         assert held.split is not None
-        assert set(result(project, job, "dataset.json")["training"]) == set(held.split["training"])
+        assert set(result(project, job, "dataset.json")["parts"]["training"]) == set(held.split["training"])
         scores = result(project, job, "metrics.json")
         assert scores["provenance"]["manifest_sha256"] == held.sha256() and scores["scored"] == "elsewhere"
         sent.append(set(re.findall(r"/brats/([^,\s]+)", job.ad()["TransferInput"])))
@@ -111,7 +112,7 @@ def test_who_was_held_out_is_scored_by_a_job_of_its_own(
 def test_an_edited_patient_is_one_new_shard(project: Path, staged: dict[str, Any], folds: list[Job]) -> None:
     words = ("stage", "patients", DEST, "--local", "--splits", "splits.json")
     there = {path: path.read_bytes() for path in sorted(osdf_local.origin(DEST).iterdir()) if path.is_file()}
-    file = next((project / "patients").glob("*/*/Flair*.nii.gz"))
+    file = next((project / "patients").glob("*/Flair*.nii.gz"))
     old = nibabel.load(file)
     nibabel.save(nibabel.Nifti1Image(np.asarray(old.dataobj) * 1.01, old.affine), file)
     again = json.loads(osgdl(project, *words, "--json"))
@@ -124,7 +125,7 @@ def test_an_edited_patient_is_one_new_shard(project: Path, staged: dict[str, Any
 
 def test_other_bytes_under_the_name_are_noticed(condor: Condor, project: Path, staged: dict[str, Any]) -> None:
     """One delivery of a cache, as long as the object and not the object: exit code 75, another machine, done."""
-    osdf_local.spoil(stale=True, times=1, only="*/brats/*.tar*")
+    osdf_local.spoil(stale=True, times=1, only="*.tar*")
     try:
         job = submit(condor, project)
         one, other = (replace(job, proc=proc).wait("done", "held") for proc in (0, 1))

@@ -57,14 +57,14 @@ def test_an_archive_is_unpacked_beside_itself(tmp_path: Path, suffix: str, top: 
 
 
 def test_neither_is_there(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"data: does not exist; a folder, an archive .* or a manifest"):
+    with pytest.raises(BadInput, match=r"data: does not exist; a folder or an archive .*, or a manifest"):
         inputs.folder(tmp_path / "data")
 
 
 @pytest.mark.parametrize("name", ["data.txt", ".zip"])
 def test_a_file_that_is_no_archive(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"hello")
-    with pytest.raises(BadInput, match="a file; a folder, an archive"):
+    with pytest.raises(BadInput, match="a file; a folder or an archive"):
         inputs.folder(tmp_path / name)
 
 

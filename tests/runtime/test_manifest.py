@@ -212,7 +212,7 @@ def test_paths_in_each_others_way(name: str, said: str) -> None:
 
 def test_an_object_twice() -> None:
     held = changed("shards:1", {**GOOD["shards"][0], "files": {"b": {"bytes": 7, "sha256": HASH}}})
-    with pytest.raises(manifest.Damaged, match="shards: .*, wanted different names"):
+    with pytest.raises(manifest.Damaged, match=r"shards: .*, wanted different names"):
         manifest.parse(encoded(held))
 
 
@@ -230,7 +230,7 @@ def test_what_is_no_manifest(content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["brats.json", "brats-manifest-.json", "x/../y", "brats-manifest-0123456789AB.json"])
 def test_a_name_without_its_hash(tmp_path: Path, name: str) -> None:
-    with pytest.raises(manifest.Damaged, match="wanted NAME-manifest-HASH.json"):
+    with pytest.raises(manifest.Damaged, match=r"wanted NAME-manifest-HASH.json"):
         manifest.read(tmp_path / name)
 
 
@@ -247,10 +247,10 @@ def test_another_sets_name(tmp_path: Path) -> None:
 
 
 def test_one_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(manifest.Damaged, match="cannot be read .No such file"):
+    with pytest.raises(manifest.Damaged, match=r"cannot be read .No such file"):
         manifest.read(tmp_path / "brats-manifest-0123456789ab.json")
     (tmp_path / "brats-manifest-0123456789ab.json").mkdir()
-    with pytest.raises(manifest.Damaged, match="cannot be read .Is a directory"):
+    with pytest.raises(manifest.Damaged, match=r"cannot be read .Is a directory"):
         manifest.read(tmp_path / "brats-manifest-0123456789ab.json")
 
 

@@ -61,7 +61,7 @@ def test_a_failure_leaves_every_file(result: Path, monkeypatch: pytest.MonkeyPat
     before = sorted(result.rglob("*"))
     with pytest.raises(OSError, match="No space"):
         outputs.pack(result, Path("large.tar"), 1024)
-    assert sorted(result.rglob("*")) == before and sorted(os.listdir()) == ["results"]
+    assert sorted(result.rglob("*")) == before and [path.name for path in Path().iterdir()] == ["results"]
 
 
 @pytest.mark.parametrize(("text", "size"), [("1kB", 1024), ("100MB", 100 << 20), ("2GB", 2 << 30)])
@@ -77,7 +77,7 @@ def test_no_sizes(text: str) -> None:
         outputs.limit(text)
 
 
-@pytest.mark.parametrize("folder", ["/tmp", "../x", "none"])
+@pytest.mark.parametrize("folder", ["/", "../x", "none"])
 def test_no_result(result: Path, folder: str) -> None:
     with pytest.raises(
         BadInput, match=r": no such folder here; a folder of the job's own, such as results/1.0; change"

@@ -6,7 +6,6 @@ import gzip
 import os
 import shutil
 import stat
-import struct
 import tarfile
 import warnings
 import zipfile
@@ -141,32 +140,6 @@ def test_links_and_devices(tmp_path: Path, kind: bytes, said: str, target: str) 
     refused(raw(tmp_path, member("good") + link + member("x/evil") + bytes(1024)), f"'x' is {said}; files and folders")
 
 
-@pytest.mark.parametrize(("mode", "said"), [(0o120777, "a link"), (0o020666, "a device"), (0o010666, "a device")])
-def test_links_and_devices_in_a_zip(tmp_path: Path, mode: int, said: str) -> None:
-    archive = raw(tmp_path, b"", ".zip")
-    with zipfile.ZipFile(archive, "w") as packed:
-        link = zipfile.ZipInfo("x")
-        link.external_attr = mode << 16
-        packed.writestr(link, "/etc/passwd")
-    refused(archive, f"'x' is {said}")
-
-
-def test_a_zip_with_a_password(tmp_path: Path) -> None:
-    archive = pack(tmp_path, ".zip", ["x"])
-    content = bytearray(archive.read_bytes())
-    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        content[content.index(mark) + at] |= 1
-    archive.write_bytes(content)
-    refused(archive, "'x' is encrypted; an archive without a password")
-
-
-def test_a_zip_packed_in_a_rare_way(tmp_path: Path) -> None:
-    archive = raw(tmp_path, b"", ".zip")
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_BZIP2) as packed:
-        packed.writestr("x", b"evil")
-    refused(archive, "'x' is packed in way 12; stored or deflated")
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
     ("names", "said"),
@@ -237,27 +210,6 @@ def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     refused(pack(tmp_path, ".tgz", map(str, range(11))), "more than 10 members; fewer, larger files")
 
 
-def test_a_zip_whose_members_share_their_bytes(tmp_path: Path) -> None:
-    """Fifield 2019, A better zip bomb: many entries of the directory lead to one compressed file."""
-    archive = pack(tmp_path, ".zip", ["a", "b"])
-    content = bytearray(archive.read_bytes())
-    second = content.index(b"PK\1\2", content.index(b"PK\1\2") + 1)
-    content[second + 42 : second + 46] = struct.pack("<I", 0)  # where its bytes begin
-    archive.write_bytes(content)
-    refused(archive, "shares bytes with another member")
-
-
-def test_a_zip_that_lies_about_a_size(tmp_path: Path) -> None:
-    archive = raw(tmp_path, b"", ".zip")
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("x", b"1" * 100_000)
-    content = bytearray(archive.read_bytes())
-    at = content.index(b"PK\1\2") + 24
-    content[at : at + 4] = struct.pack("<I", 10)
-    archive.write_bytes(content)
-    refused(archive, "unreadable .Bad CRC-32")
-
-
 @pytest.mark.parametrize(
     ("suffix", "content", "said"),
     [
@@ -281,8 +233,7 @@ def test_gzip_of_several_members_is_one(tmp_path: Path) -> None:
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    monkeypatch.setattr(unpack, "MARGIN", free)
+    monkeypatch.setattr(unpack, "MARGIN", shutil.disk_usage(tmp_path).total)
     said = r"box: [0-9,]+ bytes free on this machine's disk; [0-9,]+ to unpack the data; .* request_disk = [0-9]+ MB"
     refused(pack(tmp_path, ".tgz", ["x"]), said, BadMachine)
 

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_a_manifest_becomes_a_folder(path: Path) -> None:
     assert given.manifest_sha256 == given.manifest.sha256()
     names = {path.name, RECORD, "small", *(shard.name for shard in shards(path))}
     assert {place.name for place in path.parent.iterdir()} == names
+
+
+def test_shards_at_the_sandboxs_top(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`preserve_relative_paths` keeps the manifest's folder; what comes from a URL has none."""
+    (path.parent / "staged").mkdir()
+    monkeypatch.chdir(path.parent)
+    for shard in shards(path)[1:]:
+        shard.rename(f"staged/{shard.name}")
+    folder = inputs.opened(path.rename(f"staged/{path.name}")).folder
+    assert folder == Path("staged/small")
+    assert staged.contents(folder) == staged.FILES
 
 
 def test_a_folder_and_an_archive_have_none(tmp_path: Path) -> None:
@@ -197,11 +209,31 @@ def test_a_manifest_of_another_name(path: Path) -> None:
         inputs.opened(moved)
 
 
-def _open(path: Path) -> bool:
-    return staged.contents(inputs.opened(path).folder) == staged.FILES
+def _open(path: Path, ready: Barrier) -> None:
+    ready.wait()
+    inputs.opened(path)
 
 
-def test_two_processes_at_once(path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        assert pool.map(_open, [path] * 6) == [True] * 6
-    assert not list(path.parent.glob(".unpacking*"))
+def test_processes_at_once(tmp_path: Path) -> None:
+    files = {f"p{number}/flair.nii": bytes(4_000_000) for number in range(10)}
+    path = staged.build(tmp_path, files, 2)
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(3)
+    processes = [context.Process(target=_open, args=(path, ready)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert {place.name for place in tmp_path.iterdir() if place.is_dir()} == {"small"}
+
+
+def test_a_link_to_the_same_bytes_is_no_file(tmp_path: Path) -> None:
+    path = staged.build(tmp_path, {"a": b"../elsewhere"}, 1)
+    folder = inputs.opened(path).folder
+    (tmp_path / "elsewhere").write_bytes(b"../elsewhere")
+    (folder / "a").unlink()
+    (folder / "a").symlink_to("../elsewhere")  # as long as the file
+    inputs.opened(path)
+    assert not (folder / "a").is_symlink()
+    assert (folder / "a").read_bytes() == b"../elsewhere"

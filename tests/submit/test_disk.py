@@ -101,10 +101,10 @@ def test_a_request_is_only_raised(tmp_path: Path, text: str, wanted: str | None,
 @pytest.mark.parametrize(("gpus", "noted"), [("", True), ("request_gpus = 1\n", True), ("request_gpus = 2\n", False)])
 def test_more_than_pilots_keep_is_said(tmp_path: Path, gpus: str, noted: bool) -> None:
     asking = job(tmp_path, gpus)
-    _, notes = disk.request(disk.needed([manifests.make(1, 10**9)], asking), asking)
+    _, notes = disk.request(disk.needed([manifests.make(1, 8 * 10**8)], asking), asking)
     assert bool(notes) == noted
     if noted:
-        assert "the job needs 10GB of disk (shards 1.0 GB, unpacked 2.0 GB" in notes[0]
+        assert "the job needs 9GB of disk (shards 800.0 MB, unpacked 1.6 GB" in notes[0]
         assert "keep 5GB for it" in notes[0]
 
 

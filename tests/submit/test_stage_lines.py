@@ -12,6 +12,7 @@ import pytest
 from submit import check, project, stage_lines
 from submit.errors import KitError
 from submit.stage_lines import Change
+from submit.submission import Submission
 from tests.submit import manifests
 from tests.submit.manifests import OSDF
 
@@ -20,7 +21,7 @@ OWN = """\
 executable = own.sh
 # two files
 transfer_input_files = a.txt, \\
-    # the second
+    # the second \\
     b.txt
 request_disk = 1GB
 queue
@@ -87,7 +88,7 @@ def test_done_again_it_changes_nothing(folder: Path) -> None:
     text = train.read_text()
     (again,) = stage_lines.use(path, [train])
     assert train.read_text() == text
-    assert first.lines[-1] == "request_disk         = 22GB" and again == Change(train, (), first.notes)
+    assert first.lines[-1] == "request_disk         = 27GB" and again == Change(train, (), first.notes)
     other = manifests.write(folder, manifests.make(1))
     stage_lines.use(other, [train])
     assert sent(train)[0][2] == f"staged/{other.name}" and len(sent(train)[0]) == 4
@@ -107,7 +108,7 @@ def test_a_file_of_ones_own(folder: Path) -> None:
     (change,) = stage_lines.use(path, [own(folder)])
     text = (folder / "own.sub").read_text()
     assert sent(change.path) == [["a.txt", "b.txt", f"staged/{path.name}", *urls(held)]]
-    assert "    # the second\n    b.txt, $(data), $(data_objects:)\nrequest_disk" in text
+    assert "    # the second \\\n    b.txt, $(data), $(data_objects:)\nrequest_disk" in text
     assert "python3 -m submit.runtime.inputs MANIFEST" in change.notes[0]
     (again,) = stage_lines.use(path, [change.path])
     assert again.lines == () and change.path.read_text() == text
@@ -172,7 +173,7 @@ def test_nothing_is_written_where_one_file_cannot_be(folder: Path) -> None:
     ("statement", "message"),
     [
         ("queue 3", r"own.sub:8: queue 3; want `queue 1`, which becomes a job for each fold. Change that line by hand"),
-        ("", r"own.sub:7: no queue; want `queue 1`"),
+        ("", r"own.sub:8: no queue; want `queue 1`"),
     ],
 )
 def test_folds_want_one_queue(folder: Path, statement: str, message: str) -> None:
@@ -253,3 +254,22 @@ def test_what_stands_there_already_is_kept(folder: Path, more: str, remaps: str,
 def test_results_that_cannot_go(folder: Path, dest: str, size: str, text: str, message: str) -> None:
     with pytest.raises(KitError, match=re.escape(message)):
         stage_lines.results(dest, [own(folder, text)], size)
+
+
+def test_checks_see_past_an_empty_list(folder: Path) -> None:
+    """`$(data_objects:)` may stand for nothing or for many: the entries beside it are looked at all the same."""
+    train = folder / "train.sub"
+    train.write_text(train.read_text().replace("config.toml, $(data)", "config.toml, gone.txt, $(data)"))
+    for _ in range(2):
+        assert [found.rule.id for found in check.check([train])] == ["OSG402"]
+        stage_lines.use(manifests.write(folder, manifests.make(2)), [train])
+
+
+def test_checks_read_the_first_fold(folder: Path) -> None:
+    """A row wins over what the file says, as it does in HTCondor."""
+    train = folder / "train.sub"
+    paths = [manifests.write(folder, manifests.make(count)) for count in (2, 1)]
+    stage_lines.use(manifests.write(folder, manifests.make(3)), [train])
+    stage_lines.use_folds(paths, [train])
+    assert Submission.read(train).entries("transfer_input_files") == sent(train)[0]
+    assert Submission.read(train).jobs == 2

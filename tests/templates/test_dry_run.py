@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import classad2
 import htcondor2  # noqa: F401  (before classad2 is used: countMatches is defined by it)
 import pytest
 
-from submit import images
+from submit import images, stage_lines
 from tests.conftest import Condor
+from tests.submit import manifests
 from tests.templates.conftest import label, render
 
 pytestmark = pytest.mark.pool
@@ -139,6 +142,68 @@ def test_the_exit_code_contract(dry: list[tuple[dict[str, str], Path]]) -> None:
     in_dag = {"DAGManJobId": 7}
     assert after(65, 1, **in_dag) == (False, True)
     assert after(1, 3, **in_dag) == (False, True)
+
+
+def test_what_a_hold_is_followed_by(dry: list[tuple[dict[str, str], Path]]) -> None:
+    job = ad(dry[0][1])
+
+    def after(code: int, subcode: int, holds: int = 1, **more: Any) -> tuple[bool, bool]:
+        """(released, removed) eleven minutes after a hold."""
+        held = {"JobStatus": 5, "HoldReasonCode": code, "HoldReasonSubCode": subcode, "NumHolds": holds}
+        job.update({**held, "EnteredCurrentStatus": int(time.time()) - 660, **more})
+        released, removed = job.eval("PeriodicRelease") is True, job.eval("PeriodicRemove") is True
+        for name in more:
+            del job[name]
+        return released, removed
+
+    assert after(12, 2) == after(13, 256) == (True, False)
+    assert after(12, 2, holds=4) == (False, False)
+    # an upload that failed for good: to run the job again would not help
+    assert after(12, 256) == (False, False)
+    assert after(12, 256, DAGManJobId=7) == (False, True)
+    assert after(12, 2, DAGManJobId=7) == (True, False)
+    assert after(3, 65) == (False, False)
+
+
+def test_staged_data(condor: Condor, tmp_path: Path) -> None:
+    """The lines of `osgdl stage`, as condor_submit reads them."""
+    folder = render(tmp_path)
+    held = [manifests.make(2), manifests.make(1)]
+    paths = [manifests.write(folder, one) for one in held]
+    names = [f"staged/{path.name}" for path in paths]
+    objects = [[f"{one.at}/{shard.name}" for shard in one.shards] for one in held]
+    train = [folder / "train.sub"]
+
+    def submitted(*words: str) -> list[tuple[list[str], list[str]]]:
+        """(arguments, inputs) of each job."""
+        done = condor.run(["condor_submit", "-dry-run", "train.ad", "train.sub", *words], cwd=folder)
+        assert done.returncode == 0 and "WARNING" not in done.stdout + done.stderr, done.stderr
+        text = (folder / "train.ad").read_text()
+        # the second job's ad holds what differs from the first
+        found = [dict(re.findall(r'^(Args|Arguments|TransferInput)="(.*)"$', one, re.M)) for one in text.split("\n\n")]
+        ads = [one for one in found if one]
+        shown = [(one.get("Arguments") or one["Args"], one.get("TransferInput", "")) for one in ads]
+        return [(shlex.split(arguments), inputs.split(",")) for arguments, inputs in shown]
+
+    stage_lines.use(paths[0], train)
+    stage_lines.results("osdf:///ospool/ap40/data/jane/results", train)
+    ((arguments, inputs),) = submitted()
+    assert arguments[:2] == ["train", paths[0].name]
+    assert inputs[:5] == ["job", "config.toml", names[0], *objects[0]]
+    job = classad2.parseOne((folder / "train.ad").read_text())
+    assert job["Environment"] == "OSGDL_LARGER_THAN=100MB"
+    assert job["TransferOutput"] == "results,large.tar"
+    start = f"{job['ClusterId']}.0-$$([NumShadowStarts ?: 0])"
+    remaps = f"large.tar = osdf:///ospool/ap40/data/jane/results/{start}/large.tar"
+    assert job["TransferOutputRemaps"] == remaps
+    assert submitted("data=mine")[0][1][:3] == ["job", "config.toml", "mine"]
+    assert not set(objects[0]) & set(submitted("data=mine")[0][1])
+    stage_lines.use_folds(paths, train)
+    jobs = submitted()
+    assert [arguments[:2] for arguments, _ in jobs] == [["train", path.name] for path in paths]
+    assert [inputs[2 : 3 + len(one)] for (_, inputs), one in zip(jobs, objects, strict=True)] == [
+        [name, *one] for name, one in zip(names, objects, strict=True)
+    ]
 
 
 def test_data_given_at_submission_wins(condor: Condor, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,61 @@ def stub(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("code", CODES)
 def test_the_exit_code_passes_through(stub: Path, code: int) -> None:
     assert run(stub, "train", f"my data-{code}", "results/1.0").returncode == code
+
+
+PACKED = ("OSGDL_LARGER_THAN=1kB",)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_exit_code_passes_through_where_large_results_are_packed(stub: Path, code: int) -> None:
+    done = run(stub, "train", f"my data-{code}", "results/1.0", environment=PACKED)
+    assert done.returncode == code
+    assert (stub / "large.tar").exists() == (code == 0), "only what is done has results"
+
+
+def test_large_results_are_packed_when_the_trainer_is_done(stub: Path) -> None:
+    trainer = 'import sys; open(sys.argv[sys.argv.index("--out") + 1] + "/model.keras", "wb").write(bytes(2000))'
+    (stub / "job" / "unet_segmentation" / "__main__.py").write_text(trainer)
+    done = run(stub, "predict", "data", "results/1.0", "model.keras", environment=PACKED)
+    assert (done.returncode, done.stdout) == (0, "large.tar  1 files of more than 1kB, 10,240 bytes\n")
+    with tarfile.open(stub / "large.tar") as packed:
+        assert packed.getnames() == ["results/1.0/model.keras"]
+    assert sorted(path.name for path in (stub / "results/1.0").iterdir()) == ["large.json", "preflight.json"]
+    # without it nothing is packed
+    (stub / "large.tar").unlink()
+    assert run(stub, "train", "data", "results/1.0").returncode == 0
+    assert not (stub / "large.tar").exists() and (stub / "results/1.0/model.keras").exists()
+
+
+def test_a_size_that_is_none_is_wrong_input(stub: Path) -> None:
+    done = run(stub, "train", "data-0", "results/1.0", environment=("OSGDL_LARGER_THAN=1",))
+    assert done.returncode == 65 and "--larger-than: '1'; a whole number" in done.stderr
+
+
+@pytest.mark.parametrize("environment", [(), PACKED], ids=["exec", "packed"])
+def test_a_job_that_has_to_go_is_told_and_may_finish(stub: Path, environment: tuple[str, ...]) -> None:
+    """SIGTERM reaches the trainer, which takes its time and leaves with 85."""
+    trainer = """
+import pathlib, signal, sys, time
+def leave(*_):
+    time.sleep(0.5)
+    pathlib.Path("left").touch()
+    sys.exit(85)
+signal.signal(signal.SIGTERM, leave)
+pathlib.Path("ready").touch()
+time.sleep(60)
+"""
+    (stub / "job" / "unet_segmentation" / "__main__.py").write_text(trainer)
+    path = f"PATH={Path(sys.executable).parent}:/usr/bin:/bin"
+    job = subprocess.Popen(["env", "-i", path, *environment, "./run.sh", "train", "data", "results/1.0"], cwd=stub)
+    deadline = time.monotonic() + 30
+    while not (stub / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.terminate()
+    time.sleep(0.1)
+    job.terminate()  # a second one changes nothing
+    assert job.wait(timeout=30) == 85
+    assert (stub / "left").exists()
 
 
 def test_how_the_trainer_is_called(stub: Path) -> None:
