@@ -7,7 +7,8 @@ Standard library only and Python 3.9, so that it runs in any image. Imports poin
     checkpoint  gpu_ad  known_answer  request      1
     manifest  zstd
     exit_codes                                     2   what the job tells HTCondor
-    devices  progress  findings  network  unpack   3   where am I, how far, what an archive may do
+    devices  progress  findings  network  unpack   3   where am I, how far, what an archive may do, what goes home
+    outputs
     host  visible  simulated                       4   checks of the machine
     shard                                              a staged object against its manifest
     probe  gpu                                     5   the process that touches the driver, and what its words mean
