@@ -120,3 +120,116 @@ def results(
     typer.echo(stage_text.changed(changes))
     for line in stage_text.changes_notes(changes):
         _say(line)
+
+
+@app.command("plan")
+def plan(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE|MANIFEST", help="A data set's folder, or a manifest.")],
+    dest: Annotated[str, typer.Argument(metavar="[DEST]", help="osdf:///... or a folder.")] = "osdf:///",
+    jobs: Annotated[int, typer.Option("--jobs", help="How many get the data.")] = 1,
+    share: Annotated[float, typer.Option("--share", help="Part of the shards that each gets, such as 0.8.")] = 1.0,
+    compute: Annotated[
+        str, typer.Option("--compute", help="How long a job computes: 30min; else as the last did.")
+    ] = "",
+    speed: Annotated[str, typer.Option("--speed", help="Of a job's transfer: 25MB/s; else as in the event logs.")] = "",
+    starts: Annotated[float | None, typer.Option("--starts", help="Of a job, each on another machine.")] = None,
+    shard_size: Annotated[str, typer.Option("--shard-size", help="Such as 500MB; default: as DEST suits.")] = "",
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """What each job will fetch, how much of its slot will do useful work, and what to change if that is under one half.
+
+    Examples: osgdl stage plan brats osdf:///ospool/ap40/data/jane/brats --jobs 5 --share 0.8 --compute 2h
+    """
+    from dataclasses import replace
+
+    from submit import stage_observed, stage_plan, stage_plan_table, stage_store, stage_text
+
+    route = "osdf" if dest.startswith("osdf:") else "htcondor"
+    size = stage_text.size(shard_size) if shard_size else None
+    manifest = source.is_file()
+    load = stage_plan.of_manifest(stage_store.read(source)) if manifest else stage_plan.of_source(source, route, size)
+    load = replace(stage_plan.with_project(load, Path(), local), jobs=jobs, share=share)
+    if speed:
+        load = replace(load, speed=stage_plan_table.speed(speed), sources={**load.sources, "speed": "--speed"})
+    if starts is not None:
+        load = replace(load, starts=starts, sources={**load.sources, "starts": "--starts"})
+    seen = None if compute else stage_observed.training_seconds(Path())
+    seconds = stage_plan_table.seconds("--compute", compute) if compute else seen[0] if seen else None
+    planned = stage_plan.plan(load, seconds, f"measured: {seen[1]}" if seen else "--compute")
+    typer.echo(stage_plan_table.as_json(planned) if as_json else stage_plan_table.text(planned))
+
+
+@app.command("verify")
+def verify(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="One of staged/.")],
+    workers: Annotated[int, typer.Option("--workers", help="Objects at a time.")] = 2,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every object of a manifest back from where it lies, and compare each byte. Exit code 1 where one differs.
+
+    Example: osgdl stage verify staged/brats-manifest-3f9a1c0d2b7e.json
+    """
+    from submit import bars, origins, stage_store, stage_store_table
+
+    origin = origins.find(stage_store.read(manifest).at, local)
+    with bars.of_bytes("reading back") as bar:
+        rows = stage_store.verify(manifest, origin, workers, bar)
+    typer.echo(stage_store_table.verified(rows, as_json=as_json))
+    raise typer.Exit(int(any(not row.ok for row in rows)))
+
+
+@app.command("list")
+def list_(
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="osdf:///... or a folder.")],
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """The manifests that lie at a place, and the shards that none of them names.
+
+    Example: osgdl stage list osdf:///ospool/ap40/data/jane/brats
+    """
+    from submit import origins, stage_store, stage_store_table
+
+    typer.echo(stage_store_table.listed(stage_store.listing(origins.find(dest, local)), as_json=as_json))
+
+
+@app.command("diff")
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="MANIFEST")],
+    after: Annotated[Path, typer.Argument(metavar="MANIFEST")],
+    as_json: AsJson = False,
+) -> None:
+    """What changed from one staging to another, and what would travel.
+
+    Example: osgdl stage diff staged/brats-manifest-3f9a1c0d2b7e.json staged/brats-manifest-77b0c1d2e3f4.json
+    """
+    from submit import stage_store, stage_store_table
+
+    found = stage_store.diff(stage_store.read(before), stage_store.read(after))
+    typer.echo(stage_store_table.differing(found, as_json=as_json))
+
+
+@app.command("prune")
+def prune(
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="osdf:///... or a folder.")],
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", metavar="MANIFEST", help="Retire it; may be repeated.")
+    ] = None,
+    older_than: Annotated[str, typer.Option("--older-than", help="A shard that came later stays.")] = "24h",
+    really: Annotated[bool, typer.Option("--really", help="Remove; without it the list is shown.")] = False,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
+    """What may go: shards that no manifest there names. One that a submit file here or a job in the queue uses stays.
+
+    Example: osgdl stage prune osdf:///ospool/ap40/data/jane/brats --drop brats-manifest-3f9a1c0d2b7e.json --really
+    """
+    from submit import origins, stage_plan_table, stage_prune, stage_store_table, stage_uses
+
+    uses = [*stage_uses.of_project(Path()), *stage_uses.of_queue()]
+    seconds = stage_plan_table.seconds("--older-than", older_than)
+    dropped = [Path(name).name for name in drop or []]
+    done = stage_prune.prune(origins.find(dest, local), uses, dropped, seconds, really)
+    typer.echo(stage_store_table.pruned(done, as_json=as_json))

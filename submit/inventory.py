@@ -17,11 +17,15 @@ from submit.runtime.manifest import is_safe
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: its path below the source, bytes, and what changes when it is written again."""
+    """A file: its path below the source, bytes, and what changes when it is written again.
+
+    The time of the last change of the inode too: an edit that keeps the size can set the other one back (`cp -p`).
+    """
 
     path: str
     bytes: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
 
@@ -42,10 +46,18 @@ class Inventory:
         return [Member(entry.path, self.source / entry.path, entry.bytes) for entry in self.entries]
 
     def fingerprint(self, paths: Iterable[str] | None = None) -> str:
-        """Of all files, or of those; the same as long as nobody wrote one (size, time of change, inode)."""
+        """Of all files, or of those; the same as long as nobody wrote one (size, times of change, inode)."""
         wanted = None if paths is None else set(paths)
         lines = [list(vars(entry).values()) for entry in self.entries if wanted is None or entry.path in wanted]
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def check(source: Path) -> None:
+    """Raises StageError where that is no folder."""
+    if not source.is_dir():
+        mend = "Unpack it first" if source.is_file() else "Check the path"
+        held = "a file" if source.is_file() else "no such folder"
+        raise StageError(wrong("SOURCE", str(source), held, "the folder of a data set is wanted", mend))
 
 
 def take(source: Path) -> Inventory:
@@ -54,10 +66,7 @@ def take(source: Path) -> Inventory:
     Raises:
         StageError: no such folder, no file in it, a name that cannot travel, or something that is no file.
     """
-    if not source.is_dir():
-        mend = "Unpack it first" if source.is_file() else "Check the path"
-        held = "a file" if source.is_file() else "no such folder"
-        raise StageError(wrong("SOURCE", str(source), held, "the folder of a data set is wanted", mend))
+    check(source)
     entries = sorted(_walk(source), key=lambda entry: entry.path)
     if not entries:
         raise StageError(wrong("SOURCE", str(source), "no file in it", "a data set is wanted", "Check the path"))
@@ -101,4 +110,4 @@ def _entry(source: Path, file: Path) -> Entry:
         raise StageError(f"{file}: no plain file (a pipe, socket or device); remove it, or stage another folder")
     if not os.access(file, os.R_OK):
         raise StageError(f"{file}: cannot be read; mend its permissions: chmod u+r")
-    return Entry(path, seen.st_size, seen.st_mtime_ns, seen.st_ino)
+    return Entry(path, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)

@@ -43,6 +43,9 @@ class Origin(Protocol):
     def objects(self) -> dict[str, int]:
         """Name -> bytes of what lies there; {} where nothing was ever put."""
 
+    def ages(self) -> dict[str, float]:
+        """Name -> seconds since it was put there, as the clocks here and there have it; only what the place can say."""
+
     def put(self, file: Path, name: str, bar: Callable[[int, int], None]) -> bool:
         """`file` becomes the object `name`; False where that is there already with as many bytes.
 

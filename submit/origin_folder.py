@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,6 +121,17 @@ class FolderOrigin:
         except OSError as error:
             raise self._refused("cannot list it", error) from None
         return dict(sorted(found.items()))
+
+    def ages(self) -> dict[str, float]:
+        """By the later of the times of its content and of its name, which nobody can set back."""
+        found, now = {}, time.time()
+        for name in self.objects():
+            try:
+                seen = (self.folder / name).lstat()
+            except OSError:
+                continue  # it went meanwhile
+            found[name] = now - max(seen.st_mtime, seen.st_ctime)
+        return found
 
     def _there(self, name: str, total: int) -> bool:
         """Whether `name` holds `total` bytes; StageError where it holds anything else."""

@@ -24,9 +24,11 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,6 +56,7 @@ class PelicanOrigin:
     def __init__(self, url: str, program: str) -> None:
         self.url, self.program = url, program
         self._spool: spool.Spool | None = None
+        self._lock = threading.Lock()
 
     def _run(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, stdout and redacted stderr of `PROGRAM object ...`."""
@@ -115,17 +118,33 @@ class PelicanOrigin:
             raise self._failed(what, where, code, f"no JSON but {redacted(out)[:100]!r}") from None
 
     def spool(self) -> Path:
-        if self._spool is None:
-            self._spool = spool.temporary()
-        return self._spool.path
+        with self._lock:  # of two, the first would go with what a thread has in it
+            if self._spool is None:
+                self._spool = spool.temporary()
+            return self._spool.path
 
-    def objects(self) -> dict[str, int]:
+    def _listed(self) -> dict[str, tuple[int, str]]:
+        """Name -> bytes, and the time as the client writes it."""
         listed = self._answer("listing", self.url, "ls", "--long", "--json") or []
         try:
-            found = {str(one["Name"]).rpartition("/")[2]: int(one["Size"]) for one in listed if not one["IsCollection"]}
-        except (KeyError, TypeError, ValueError):
+            files = [one for one in listed if not one["IsCollection"]]
+            found = {str(one["Name"]).rpartition("/")[2]: (int(one["Size"]), str(one.get("ModTime"))) for one in files}
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise self._failed("listing", self.url, 0, "a listing of another form than Pelican 7's") from None
-        return dict(sorted((name, size) for name, size in found.items() if name and not name.startswith(".")))
+        return dict(sorted((name, one) for name, one in found.items() if name and not name.startswith(".")))
+
+    def objects(self) -> dict[str, int]:
+        return {name: size for name, (size, _) in self._listed().items()}
+
+    def ages(self) -> dict[str, float]:
+        """A time that cannot be read, or Go's zero, is left out."""
+        found, now = {}, datetime.now(UTC)
+        for name, (_, said) in self._listed().items():
+            with suppress(ValueError, TypeError):  # TypeError: a time without a zone
+                when = datetime.fromisoformat(said)
+                if when.year > 1970:
+                    found[name] = (now - when).total_seconds()
+        return found
 
     def _size(self, name: str) -> int | None:
         """Bytes of an object; None where there is none."""

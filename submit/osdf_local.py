@@ -42,8 +42,8 @@ def objects() -> dict[str, int]:
     found = {
         f"{URL}{file.relative_to(root)}": file.stat().st_size
         for file in root.rglob("*")
-        # an upload on its way has no name yet
-        if file.is_file() and not (file.name.startswith(".") and file.suffix == ".part")
+        # an upload on its way has no name yet, nor has what is built in a spool
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(root).parts)
     }
     return dict(sorted(found.items()))
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from submit.errors import StageError
 from submit.runtime.manifest import File
@@ -43,14 +43,16 @@ class Packed:
     files: dict[str, File]
 
 
-class _Sink(Protocol):
-    def write(self, content: bytes, /) -> object: ...
+class Sink(Protocol):
+    """What takes a pack's bytes."""
+
+    def write(self, content: bytes, /) -> int: ...
 
 
 class _Hashed:
     """Writes on, and remembers how much and the SHA-256."""
 
-    def __init__(self, out: IO[bytes]) -> None:
+    def __init__(self, out: Sink) -> None:
         self._out, self._sha256, self.bytes = out, hashlib.sha256(), 0
 
     def write(self, content: bytes, /) -> int:
@@ -64,7 +66,7 @@ class _Hashed:
 
 def pack(
     members: Sequence[Member],
-    out: IO[bytes],
+    out: Sink,
     compression: str,
     known: Mapping[str, str],
     advance: Callable[[int], None] = lambda count: None,
@@ -96,8 +98,13 @@ def pack(
     return Packed(hashed.bytes, hashed.hexdigest(), files)
 
 
+def most(members: Iterable[Member]) -> int:
+    """The bytes of a pack of these, at most, but for names that need a pax header."""
+    return sum(2 * tarfile.BLOCKSIZE + member.bytes for member in members) + 2 * tarfile.BLOCKSIZE
+
+
 def _write(
-    members: Sequence[Member], out: _Sink, known: Mapping[str, str], advance: Callable[[int], None]
+    members: Sequence[Member], out: Sink, known: Mapping[str, str], advance: Callable[[int], None]
 ) -> dict[str, File]:
     files = {}
     for member in members:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
+from typing import Any, BinaryIO
 
 from submit import inventory, packs
 from submit.errors import StageError
@@ -21,6 +21,7 @@ from submit.shards import Planned
 from submit.staged import Options
 
 NICE = 10
+FLOW = 8 << 20  # bytes; half or twice that is no faster
 Bar = Callable[[int, int], None]
 _NUMBERS = count()
 
@@ -51,10 +52,10 @@ class Shipment:
         keys = [self._key(one) for one in planned]
         before = [self._before(key) for key in keys]
         missing = [one for one, shard in zip(planned, before, strict=True) if shard is None]
-        total = sum(one.bytes for one in missing)
-        check_room(self._origin, total, len(missing) + 1)
+        total, sizes = sum(one.bytes for one in missing), [packs.most(one.members) for one in missing]
+        check_room(self._origin, sum(sizes), len(missing) + 1)
         if missing:
-            self._check_spool(min(self._options.workers, len(missing)) * max(one.bytes for one in missing))
+            self._check_spool(sum(sorted(sizes)[-self._options.workers :]))
         uploaded: set[str] = set()
         with bar("packing and uploading") as told:
             advance = _Counted(told, total)
@@ -69,13 +70,18 @@ class Shipment:
                 return shard
 
             with ThreadPoolExecutor(self._options.workers, initializer=_be_nice) as pool:
-                waiting = [pool.submit(one, number) for number in range(len(planned))]
+                # the largest first: none is left to one thread at the end
+                order = sorted(range(len(planned)), key=lambda number: -planned[number].bytes)
+                waiting = {number: pool.submit(one, number) for number in order}
                 try:
-                    made = [future.result() for future in waiting]
+                    for number in order:
+                        waiting[number].result()
                 except BaseException:
+                    advance.stop()
                     pool.shutdown(wait=True, cancel_futures=True)
                     raise
         self._ledger.keep(set(keys))
+        made = [waiting[number].result() for number in range(len(planned))]
         return list({shard.name: shard for shard in made}.values()), uploaded
 
     def _key(self, planned: Planned) -> str:
@@ -107,7 +113,7 @@ class Shipment:
         file = self._origin.spool() / f"shard-{next(_NUMBERS)}"
         try:
             with file.open("wb") as out:
-                packed = packs.pack(members, out, compression, known, advance)
+                packed = packs.pack(members, _Flowing(out), compression, known, advance)
             paths = [member.path for member in members]
             if inventory.again(self._found, paths) != self._found.fingerprint(paths):
                 raise StageError(
@@ -126,15 +132,36 @@ class Shipment:
         )
 
 
+class _Flowing:
+    """Writes on, and lets the kernel bring it to the disk meanwhile: else all of it waits for the flush at the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._written, self._begun = file, 0, 0
+
+    def write(self, content: bytes, /) -> int:
+        self._written += len(content)
+        if self._written - self._begun >= FLOW:
+            # what is dirty is not dropped; its way to the disk begins (Linux, mm/fadvise.c)
+            os.posix_fadvise(self._file.fileno(), self._begun, self._written - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self._written
+        return self._file.write(content)
+
+
 class _Counted:
-    """Adds up what the threads did."""
+    """Adds up what the threads did, and ends them where one failed or somebody pressed Ctrl-C."""
 
     def __init__(self, bar: Bar, total: int) -> None:
         self._bar, self._total, self._done, self._lock = bar, total, 0, threading.Lock()
+        self._stopped = False
         bar(0, total)
+
+    def stop(self) -> None:
+        self._stopped = True
 
     def __call__(self, count: int) -> None:
         with self._lock:
+            if self._stopped:
+                raise StageError("stopped")  # nobody sees it: another one was first
             self._done += count
             self._bar(self._done, self._total)
 

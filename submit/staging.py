@@ -10,10 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from submit import dataset_facts, inventory, pool_root, privacy, privacy_words, shards
+from submit import dataset_facts, inventory, ledger, pool_root, privacy, privacy_words, shards
 from submit.errors import StageError, wrong
 from submit.inventory import Inventory
-from submit.ledger import Ledger
 from submit.origin import Origin
 from submit.runtime.files import write_atomic
 from submit.runtime.manifest import NAME, Manifest, Shard
@@ -35,11 +34,21 @@ def stage(
         StageError: the data cannot travel, or the destination refuses. What was uploaded stays and counts next time.
     """
     check(options)
-    found = inventory.take(source)
+    inventory.check(source)
     name = options.name or _name_of(source)
-    ledger = Ledger(source, origin.url, name)
-    with pool_root.locked(f"stage-{ledger.key}"):
-        return _Run(found, origin, project, replace(options, name=name), ledger, say, bar).staged()
+    _check_apart(source, origin, project)
+    key = ledger.key(source, origin.url, name)
+    with pool_root.locked(f"stage-{key}"):  # who waited here goes on from what the other one did
+        found, notes = inventory.take(source), ledger.Ledger(key)
+        return _Run(found, origin, project, replace(options, name=name), notes, say, bar).staged()
+
+
+def _check_apart(source: Path, origin: Origin, project: Path) -> None:
+    """What staging writes must not lie in what it stages: it would be data the next time."""
+    for folder in (getattr(origin, "folder", None), project / FOLDER):
+        if folder is not None and folder.resolve().is_relative_to(source.resolve()):
+            held, wanted = f"{folder}, which staging writes to, lies in it", "the data alone are wanted"
+            raise StageError(wrong("SOURCE", str(source), held, wanted, "Move the data into a folder of their own"))
 
 
 def _name_of(source: Path) -> str:
@@ -63,12 +72,12 @@ class _Run:
         origin: Origin,
         project: Path,
         options: Options,
-        ledger: Ledger,
+        notes: ledger.Ledger,
         say: Callable[[str], None],
         bar: Callable[[str], Any],
     ) -> None:
         self._found, self._origin, self._project, self._options = found, origin, project, options
-        self._ledger, self._say, self._bar = ledger, say, bar
+        self._ledger, self._say, self._bar = notes, say, bar
         self._there = origin.objects()
         self._fingerprint = found.fingerprint()
 
@@ -109,8 +118,10 @@ class _Run:
             return None
         name, views, objects, findings = before
         folder = self._project / FOLDER
-        here = all((folder / file).is_file() for file in (name, *(view[2] for view in views)))
-        if not here or any(self._there.get(one["name"]) != one["bytes"] for one in objects):
+        here = [folder / name, *(folder / view[2] for view in views)]
+        known = {one["name"]: one["sha256"] for one in objects}
+        lost = any(self._there.get(one["name"]) != one["bytes"] for one in objects)
+        if lost or any(_sha256(path) != known[path.name] for path in here):
             return None
         paths = {(fold, part): folder / file for fold, part, file in views}
         return Staged(folder / name, paths, [Object(**one) for one in objects], True, findings)
@@ -157,8 +168,10 @@ class _Run:
 
     def _plan(self, facts: Mapping[str, Any] | None, held: Sequence[Sequence[str]] | None) -> list[shards.Planned]:
         members = self._found.members()
+        osdf = self._origin.url.startswith("osdf:")
+        shard_bytes = self._options.shard_bytes or shards.SHARD_BYTES["osdf" if osdf else "htcondor"]
         if facts is None:
-            units = shards.of_folders(members)
+            units = shards.of_folders(members, shard_bytes)
         else:
             group = {name: f"fold {number}" for number, names in enumerate(held or ()) for name in names}
             if not group and facts.get("parts"):
@@ -170,9 +183,11 @@ class _Run:
                 raise StageError(
                     f"{self._found.source / lost[0]}: not there, and dataset.json has it; prepare it again"
                 )
+            if facts["kind"] == "prepared":  # entries of patients that are no longer in it may lie there
+                owned = {path for paths in patients.values() for path in paths}
+                members = [member for member in members if member.path in owned or "/" not in member.path]
             units = shards.of_patients(members, patients, group)
-        osdf = self._origin.url.startswith("osdf:")
-        return shards.plan(units, self._options.shard_bytes or shards.SHARD_BYTES["osdf" if osdf else "htcondor"])
+        return shards.plan(units, shard_bytes)
 
     def _manifest(self, facts: Mapping[str, Any] | None, gate: Mapping[str, Any], made: Sequence[Shard]) -> Manifest:
         parts = facts.get("parts") if facts else None
@@ -217,6 +232,11 @@ class _Run:
         path = self._project / FOLDER / name
         write_atomic(path, content)
         return path
+
+
+def _sha256(file: Path) -> str:
+    """Of a manifest; "" where there is none."""
+    return sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _hashes(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -413,3 +413,23 @@ def test_quotas_of_cephfs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     room = origin.room()
     assert (room.free_bytes, room.free_files) == (2500, 0)
     assert room.note.endswith(f"; 12 of 10 files used in {folder}")
+
+
+def test_how_long_objects_have_been_there(tmp_path: Path, source: Path) -> None:
+    place = FolderOrigin(tmp_path / "place", "osdf:///x")
+    assert place.ages() == {}
+    os.utime(source, (1, 1))
+    place.put(source, NAME, nothing)
+    # a time that somebody set back does not make an object old, nor does a rename
+    os.utime(place.folder / NAME, (1, 1))
+    built = place.spool() / "object"
+    built.write_bytes(b"built")
+    os.utime(built, (1, 1))
+    place.put(built, "brats-0001-3f9a1c0d2b7e.tar", nothing)
+    ages = place.ages()
+    assert ages.keys() == place.objects().keys() and all(-1 < age < 60 for age in ages.values())
+    there = place.objects()
+    (place.folder / NAME).unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, "objects", lambda: there)
+        assert len(place.ages()) == 1  # it went meanwhile

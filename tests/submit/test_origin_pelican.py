@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -282,3 +284,33 @@ def test_an_interrupt_ends_the_client(
         origin.objects()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_how_long_objects_have_been_there(
+    origin: PelicanOrigin, client: Client, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert origin.ages() == {}
+    origin.put(shard, NAME, nothing)
+    since = (datetime.now(UTC) - datetime(2026, 11, 24, 16, tzinfo=UTC)).total_seconds()
+    assert origin.ages() == {NAME: pytest.approx(since, abs=60)}
+    # Go's zero, no time at all, one without a zone: unknown
+    for said in ("0001-01-01T00:00:00Z", "", "2026-11-24T16:00:00"):
+        listed = [{"Name": f"/x/{NAME}", "Size": 5000, "ModTime": said, "IsCollection": False}]
+        monkeypatch.setattr(origin, "_answer", lambda *words, listed=listed: listed)
+        assert origin.ages() == {}
+    monkeypatch.setattr(origin, "_answer", lambda *words: [5])
+    with pytest.raises(StageError, match="a listing of another form than Pelican 7's"):
+        origin.ages()
+
+
+def test_threads_share_a_spool(origin: PelicanOrigin, client: Client, shard: Path) -> None:
+    names = [f"brats-{number:012x}.tar" for number in range(8)]
+    for name in names:
+        origin.put(shard, name, nothing)
+
+    def read(name: str) -> bytes:
+        with origin.open(name) as file:
+            return file.read()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(read, names)) == {shard.read_bytes()}

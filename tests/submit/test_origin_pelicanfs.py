@@ -122,3 +122,9 @@ def test_the_real_package_can_upload() -> None:
     pytest.importorskip("pelicanfs", reason="pelicanfs is not installed")
     system = origin_pelicanfs.file_system()
     assert system._put_file.__func__.__module__ == "pelicanfs.core"
+
+
+def test_nobody_says_how_old_an_object_is(system: System, shard: Path) -> None:
+    origin = PelicanfsOrigin(URL, system)
+    origin.put(shard, NAME, nothing)
+    assert origin.ages() == {}

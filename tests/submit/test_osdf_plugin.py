@@ -140,6 +140,12 @@ def test_uploads_and_never_overwrites(osdf: Osdf) -> None:
     code, (ad,) = osdf.run((f"{JANE}/new", local), upload=True)
     assert code == 1 and ad["TransferError"].endswith("out: no file; the OSDF takes files, no folders")
     assert sorted(osdf_local.objects()) == [f"{JANE}/run/deep/out.tar", f"{JANE}/x.tar"]
+    # what staging builds there has no name yet
+    spool = osdf.jane / ".osgdl-0123456789abcdef.spool"
+    spool.mkdir()
+    for path in (spool / "shard-0", spool.with_suffix(".lock"), osdf.jane / ".x.osgdl-0123456789abcdef.part"):
+        path.write_bytes(b"half")
+    assert sorted(osdf_local.objects()) == [f"{JANE}/run/deep/out.tar", f"{JANE}/x.tar"]
 
 
 def test_of_two_uploads_one_wins(osdf: Osdf) -> None:
