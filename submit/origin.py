@@ -40,6 +40,9 @@ class Origin(Protocol):
     def spool(self) -> Path:
         """A folder to build objects in; it goes with this object. On the file system of the place, where it has one."""
 
+    def close(self) -> None:
+        """The spool goes now, with all that has no name yet."""
+
     def objects(self) -> dict[str, int]:
         """Name -> bytes of what lies there; {} where nothing was ever put."""
 

@@ -110,6 +110,11 @@ class FolderOrigin:
                 raise self._refused("cannot make a folder to build in", error) from None
         return self._spool.path
 
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.discard()
+            self._spool = None
+
     def objects(self) -> dict[str, int]:
         found: dict[str, int] = {}
         try:

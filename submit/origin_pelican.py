@@ -133,6 +133,11 @@ class PelicanOrigin:
             raise self._failed("listing", self.url, 0, "a listing of another form than Pelican 7's") from None
         return dict(sorted((name, one) for name, one in found.items() if name and not name.startswith(".")))
 
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.discard()
+            self._spool = None
+
     def objects(self) -> dict[str, int]:
         return {name: size for name, (size, _) in self._listed().items()}
 

@@ -56,6 +56,11 @@ class PelicanfsOrigin:
             self._spool = spool.temporary()
         return self._spool.path
 
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.discard()
+            self._spool = None
+
     def objects(self) -> dict[str, int]:
         try:
             with self._saying("listing"):

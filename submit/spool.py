@@ -69,6 +69,10 @@ class Spool:
         self._end = weakref.finalize(self, _discard, self.path, lock, descriptor, os.getpid())
         self.path.mkdir(mode=0o700)
 
+    def discard(self) -> None:
+        """It goes now."""
+        self._end()
+
 
 def temporary() -> Spool:
     """A spool in TMPDIR, for a place without a folder; StageError where none can be made."""

@@ -40,7 +40,10 @@ def stage(
     key = ledger.key(source, origin.url, name)
     with pool_root.locked(f"stage-{key}"):  # who waited here goes on from what the other one did
         found, notes = inventory.take(source), ledger.Ledger(key)
-        return _Run(found, origin, project, replace(options, name=name), notes, say, bar).staged()
+        try:
+            return _Run(found, origin, project, replace(options, name=name), notes, say, bar).staged()
+        finally:
+            origin.close()
 
 
 def _check_apart(source: Path, origin: Origin, project: Path) -> None:
@@ -96,10 +99,21 @@ class _Run:
         result.manifest = self._publish(whole, result)
         for (fold, part), view in self._views(whole, held).items():
             result.views[fold, part] = self._publish(view, result)
+        self._check_all_there(result)
         views = [[fold, part, path.name] for (fold, part), path in result.views.items()]
         objects = [{**vars(one), "uploaded": False} for one in result.objects]
         self._ledger.done("manifest", self._wish(), [result.manifest.name, views, objects, findings])
         return result
+
+    def _check_all_there(self, result: Staged) -> None:
+        """Shards of an earlier run, which no manifest named until now, could have been pruned meanwhile."""
+        there = self._origin.objects()
+        lost = next((one.name for one in result.objects if there.get(one.name) != one.bytes), None)
+        if lost is not None:
+            raise StageError(
+                f"{self._origin.url}/{lost}: somebody removed it meanwhile; what was staged is wanted there. "
+                "Run the command again"
+            )
 
     def _wish(self) -> str:
         """What is wanted of which files."""
