@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from submit.runtime.manifest import File, Manifest, Shard
-
 from unet_segmentation import cli
 
 
