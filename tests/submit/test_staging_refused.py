@@ -104,7 +104,7 @@ def test_a_source_in_the_destination(dest: Path, tmp_path: Path) -> None:
 
 def test_what_identifies(source: Path, dest: Path, tmp_path: Path) -> None:
     files(source, {"p001/notes.json": b'{"PatientName": "Smith^John"}'})
-    said = refused(source, dest, "nothing was uploaded$", lines=9)
+    said = refused(source, dest, "Nothing was sent", lines=8)
     assert "p001/notes.json" in said and "Smith" not in said
     named = replace(SMALL, reason="Mrs. Jane Smith, born 1.2.1950, agreed")
     refused(source, dest, "^reason: looks as if it identified a person; .* Word it otherwise", named)
@@ -114,7 +114,7 @@ def test_what_identifies(source: Path, dest: Path, tmp_path: Path) -> None:
     assert any("p001/notes.json" in line for line in done.findings)
     again = stage(source, dest, tmp_path, replace(SMALL, reason="the name is made up"))
     assert again.unchanged and again.findings == done.findings
-    with pytest.raises(StageError, match="nothing was uploaded"):  # nobody says so this time
+    with pytest.raises(StageError, match="Nothing was sent"):  # nobody says so this time
         stage(source, dest, tmp_path, SMALL)
     (source / "p001/notes.json").unlink()
     clean = manifest.read(stage(source, dest, tmp_path, replace(SMALL, reason="not needed")).manifest)
