@@ -23,7 +23,10 @@ LONGEST_NAME = 100
 LONGEST_PATH = 400
 MOST_EPOCHS = 100_000
 # names that lie in the job's working directory, or in the project, for another purpose
-TAKEN = ("job", "run.sh", "config.toml", "checkpoint", "results", "logs", "container.def", "train.sub", "predict.sub")
+TAKEN = (
+    *("job", "run.sh", "config.toml", "checkpoint", "results", "logs", "container.def"),
+    *("train.sub", "predict.sub", "evaluate.sub"),
+)
 _WORDS = {
     "ospool_project": (
         re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", re.ASCII),

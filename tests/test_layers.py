@@ -25,10 +25,12 @@ LAYERS = [
         "compatibility",
     }
     | {"workflow", "explain", "rules_page", "legacy", "transfers"}
-    | {"origin", "spool", "packs", "staged", "dataset_facts", "privacy_dicom"},
+    | {"origin", "spool", "packs", "staged", "dataset_facts", "privacy_dicom"}
+    | {"trials", "trainer", "dag_file"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"},
-    {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"},
+    {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
+    | {"fold_views", "sweep"},
     {
         "rendering",
         "apptainer",
@@ -41,6 +43,7 @@ LAYERS = [
         "scrub_files",
         "stage_uses",
         "stage_plan",
+        "sweep_results",
     },
     {
         "project",
@@ -54,9 +57,9 @@ LAYERS = [
         "stage_plan_table",
     },
     {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"},
-    {"preview_table", "staging", "stage_store_table"},
+    {"preview_table", "staging", "stage_store_table", "folds"},
     {"stage_text"},
-    {"cli_request", "cli_stage"},
+    {"cli_request", "cli_stage", "cli_workflow"},
     {"cli"},
     {"__main__"},
 ]

@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--probabilities", action="store_true", help="write PATIENT_REGION.nii.gz too")
 
     sub = command("evaluate", "Scores predictions against the truth.", _evaluate)
-    sub.add_argument("--predictions", type=Path, required=True, help="folder of PATIENT.nii.gz")
+    about = "folder of PATIENT.nii.gz; repeat: one for each fold"
+    sub.add_argument("--predictions", type=Path, required=True, action="append", help=about)
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for the report, the scores, the pictures")
     sub.add_argument("--layout", default="auto", metavar="NAME|FILE.toml", help="of the data (default: %(default)s)")
@@ -283,7 +284,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         pictures=None if count == "all" else int(count),
         against=options.against,
     )
-    predictions, data = inputs.folder(options.predictions), inputs.folder(options.data)
+    predictions, data = [inputs.folder(path) for path in options.predictions], inputs.folder(options.data)
     result = evaluate.evaluate(predictions, data, options.out, how, options.layout)
     print(f"{evaluate.table(result)}\n\nlook at    {options.out}/report.html")
 

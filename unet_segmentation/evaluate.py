@@ -42,7 +42,7 @@ ENDINGS = (".nii.gz", ".nii")
 
 
 def evaluate(
-    predictions: Path, root: Path, out: Path, options: Options | None = None, layout: str = "auto"
+    predictions: Path | Sequence[Path], root: Path, out: Path, options: Options | None = None, layout: str = "auto"
 ) -> dict[str, Any]:
     """Scores `predictions/<patient>.nii.gz` for every patient in `root` that has a truth; writes all into `out`,
     metrics.json last; returns what it holds.
@@ -65,7 +65,7 @@ def evaluate(
 
 
 def evaluate_files(
-    predictions: Path,
+    predictions: Path | Sequence[Path],
     patients: Sequence[Patient],
     convention: Convention,
     modalities: Sequence[str],
@@ -76,7 +76,8 @@ def evaluate_files(
     report.html into `out`; shows a progress bar.
 
     Args:
-        predictions: folder of `<patient>.nii.gz` or `.nii`, and perhaps predictions.json.
+        predictions: folder of `<patient>.nii.gz` or `.nii`, and perhaps predictions.json; or one for each fold of a
+            cross-validation.
         patients: to score, all with a truth.
         convention: of the truth.
         modalities: to draw.
@@ -85,7 +86,7 @@ def evaluate_files(
 
     Returns:
         What metrics.json is to hold: plain JSON, as `summary.summarise`; besides, `pictures` relative to `out`,
-        `provenance`, and `against` if asked for.
+        `provenance`, `against` if asked for, and `folds` of several folders.
 
     Raises:
         BadInput: a prediction is missing, torn, of another convention, on another grid, or holds labels that its
@@ -94,8 +95,9 @@ def evaluate_files(
     from unet_segmentation import report_html
 
     others = _others(options.against) if options.against else None
-    regions, models = _regions(predictions, convention)
-    paths = {patient.name: _prediction(predictions, patient) for patient in patients}
+    folders = [predictions] if isinstance(predictions, Path) else list(predictions)
+    regions, models = _agreed(folders, convention)
+    paths = {patient.name: _prediction(folders, patient) for patient in patients}
     measured: dict[str, Measured] = {}
     progress = Progress(len(patients), "scoring")
     work = partial(measure, paths=paths, convention=convention, regions=regions, options=options)
@@ -109,11 +111,14 @@ def evaluate_files(
     if others is not None:
         compared = summary.compare(result["scores"], others, options.metrics)
         result["against"] = {"file": str(options.against), **compared}
+    if len(folders) > 1:
+        held = {str(folder): [name for name, path in paths.items() if path.parent == folder] for folder in folders}
+        result["folds"] = summary.folds(result["scores"], held, regions)
     result["provenance"] = {
         "synthetic": synthetic.describe({name: found.synthetic for name, found in measured.items()}),
         **options.provenance,
         "labels": convention.describe(),
-        "predictions": str(predictions),
+        "predictions": ", ".join(map(str, folders)),
         "models": models,
         **_origin(),
     }
@@ -225,14 +230,26 @@ def _draw(
     return drawn
 
 
-def _prediction(folder: Path, patient: Patient) -> Path:
-    for ending in ENDINGS:
-        path = folder / f"{patient.name}{ending}"
-        if path.is_file():
-            return path
-    mend = f"python -m unet_segmentation predict --model MODEL --data DATA --out {folder}"
-    path = folder / f"{patient.name}{ENDINGS[0]}"
-    raise BadInput(path, "missing", "a prediction for every patient with a truth", mend)
+def _prediction(folders: Sequence[Path], patient: Patient) -> Path:
+    places = [[folder / f"{patient.name}{ending}" for ending in ENDINGS] for folder in folders]
+    found = list(filter(None, (next(filter(Path.is_file, paths), None) for paths in places)))
+    if len(found) > 1:  # one of them may have seen the patient in training
+        raise BadInput(found[0], f"also {found[1]}", "every patient in one fold", "name each fold's own predictions")
+    if not found:
+        mend = f"python -m unet_segmentation predict --model MODEL --data DATA --out {folders[0]}"
+        path = folders[0] / f"{patient.name}{ENDINGS[0]}"
+        raise BadInput(path, "missing", "a prediction for every patient with a truth", mend)
+    return found[0]
+
+
+def _agreed(folders: Sequence[Path], convention: Convention) -> tuple[tuple[str, ...], list[str]]:
+    """As `_regions`, of all folders."""
+    said = [_regions(folder, convention) for folder in folders]
+    for folder, (regions, _) in zip(folders, said, strict=True):
+        if regions != said[0][0]:
+            wanted = f"{', '.join(said[0][0])} as {folders[0]}"
+            raise BadInput(folder, f"regions {', '.join(regions)}", wanted, "score these predictions apart")
+    return said[0][0], sorted({model for _, models in said for model in models})
 
 
 def _regions(predictions: Path, convention: Convention) -> tuple[tuple[str, ...], list[str]]:

@@ -49,6 +49,7 @@ def page(result: Mapping[str, Any], out: Path, pictures: Mapping[str, str]) -> s
         f'<p class="soft">{", ".join(map(escape, result["regions"]))}; per patient volume; '
         f"{_text(result['provenance'].get('scored', ''))}</p>",
         _means(result),
+        _folds(result),
         _against(result),
         _plots(result),
         _pictures(result, out, pictures),
@@ -104,6 +105,20 @@ def _means(result: Mapping[str, Any]) -> str:
         + f'<p class="soft">In brackets: {_text(result["interval"])}; n: patients that count.{few} '
         f"Empty regions: {_text(result['empty_regions'])}.</p>"
     )
+
+
+def _folds(result: Mapping[str, Any]) -> str:
+    if not result.get("folds"):
+        return ""
+    rows = [
+        [
+            f"fold {at}: {_plural(len(row['patients']), 'patient')}",
+            *(number(row["mean_dice"][r]) for r in result["regions"]),
+        ]
+        for at, row in enumerate(result["folds"])
+    ]
+    said = "Each patient was segmented by the network that had not seen it."
+    return f'<h2>Mean Dice by fold</h2>{_table(["", *result["regions"]], rows)}<p class="soft">{said}</p>'
 
 
 def _against(result: Mapping[str, Any]) -> str:

@@ -115,6 +115,20 @@ def compare(scores: Scores, others: Scores, titles: Mapping[str, str]) -> dict[s
     return {"patients": len(common), "difference": differences}
 
 
+def folds(scores: Scores, held: Mapping[str, Sequence[str]], regions: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each fold of a cross-validation its predictions, who was held out, and the mean Dice by region.
+
+    Args:
+        held: folder of predictions to patients.
+    """
+    rows = []
+    for folder, names in held.items():
+        dice = metrics.summarise(_column({name: scores[name] for name in names}, "dice")) if names else {}
+        means = {region: dice[region]["mean"] if region in dice else None for region in regions}
+        rows.append({"predictions": folder, "patients": list(names), "mean_dice": means})
+    return rows
+
+
 def table(result: Mapping[str, Any]) -> str:
     """The scores as text: Dice of each patient (the worst and the best where there are many), and the means."""
     regions, ranked = result["regions"], result["worst_to_best"]
@@ -125,6 +139,10 @@ def table(result: Mapping[str, Any]) -> str:
     head = f"mean of {len(ranked)}, 95 % interval" if len(ranked) > 1 else "one patient"
     lines = [("Dice", list(regions))]
     lines += [(_short(name), [number(result["dice"].get(name, {}).get(r)) for r in regions]) for name in shown]
+    rows = result.get("folds", ())
+    lines += [("", []), ("Dice by fold", list(regions))] if rows else []
+    for at, row in enumerate(rows):
+        lines.append((f"fold {at}, {len(row['patients'])}", [number(row["mean_dice"][region]) for region in regions]))
     lines += [("", []), (head, list(regions))]
     lines += [(title, [interval(result["summary"][m][r], m) for r in regions]) for m, title in titles.items()]
     for title, (metric, row) in zip(plus, against.items(), strict=True):

@@ -42,8 +42,9 @@ def test_a_job_leaves_every_bad_site_for_a_good_one(condor: Condor, small: Path)
     history = job.wait("done", "held", seconds=500)
     assert history.state == "done" and history.exit_code == 0, job.log.read_text()
     visited = places(job)
-    assert visited[:3] == ["Badlands", "Badlands", "Mirage"]
-    assert visited[-1] not in ("Badlands", "Mirage")
+    # then whichever is free: other tests' jobs run at the same time
+    assert visited[:2] == ["Badlands", "Badlands"] and "Badlands" not in visited[2:]
+    assert visited[-1] != "Mirage"
     assert told(condor, job, "ChirpOsgdlAvoidSites") == "Badlands"
     assert "loser-01.mirage.example" in told(condor, job, "ChirpOsgdlAvoid")
     lost = history.starts[-1].time - history.starts[0].time

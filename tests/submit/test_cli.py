@@ -43,6 +43,18 @@ def test_help_loads_nothing_heavy() -> None:
         "image build",
         "image push",
         "image use",
+        "pool osdf",
+        "stage put",
+        "stage plan",
+        "stage verify",
+        "stage list",
+        "stage diff",
+        "stage prune",
+        "stage use",
+        "stage results",
+        "folds",
+        "sweep make",
+        "sweep results",
     ],
 )
 def test_every_command_has_help(command: str) -> None:

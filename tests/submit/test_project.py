@@ -160,13 +160,13 @@ def test_no_answers_to_be_had(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["in a new kit", "as rendered"])
 def test_use_changes_the_image_and_its_guard_and_nothing_else(tmp_path: Path, kind: str) -> None:
     made = new(tmp_path)
-    before = {name: (made / name).read_text() for name in ("train.sub", "predict.sub")}
+    before = {name: (made / name).read_text() for name in ("train.sub", "predict.sub", "evaluate.sub")}
     if kind == "in a new kit":
         for name in before:
             before[name] = before[name].replace("# One GPU", "# mine\n\n# One GPU")
             (made / name).write_text(before[name])
     changes = project.use_image(URL, project.submit_files(made))
-    assert [change.path.name for change in changes] == ["predict.sub", "train.sub"]
+    assert [change.path.name for change in changes] == ["evaluate.sub", "predict.sub", "train.sub"]
     assert changes[0].notes == (
         "the image now needs room on the job's disk: raise request_disk, now 10GB, by twice its size",
     )
@@ -239,7 +239,8 @@ def test_use_checks_a_file_beside_each_submit_file(tmp_path: Path) -> None:
 def test_the_use_command(tmp_path: Path) -> None:
     made = new(tmp_path)
     done = osgdl("image", "use", URL, cwd=made)
-    assert done.stdout == f"predict.sub: container_image = {URL}\ntrain.sub: container_image = {URL}\n"
+    files = ("evaluate.sub", "predict.sub", "train.sub")
+    assert done.stdout == "".join(f"{name}: container_image = {URL}\n" for name in files)
     done = osgdl("image", "use", "../x.sif", "none.sub", cwd=made)
     assert done.returncode == 1 and done.stderr.startswith("osgdl: image='../x.sif': no such file in .")
     done = osgdl("image", "use", URL, "--syntax", "docker", cwd=made)

@@ -21,6 +21,7 @@ OWN_FILES = {
     "README.md",
     "config.toml",
     "container.def",
+    "evaluate.sub",
     "logs/.gitkeep",
     "osgdl.json",
     "predict.sub",
@@ -106,7 +107,7 @@ def test_the_trainer_reads_the_configuration(tmp_path: Path) -> None:
     assert settings.checkpoint.leave_every_minutes > 0, "the lines for exit code 85 are live from the start"
 
 
-@pytest.mark.parametrize("name", ["train.sub", "predict.sub"])
+@pytest.mark.parametrize("name", ["train.sub", "predict.sub", "evaluate.sub"])
 def test_one_image_command_with_its_guard(rendered: list[tuple[dict[str, str], Path]], name: str) -> None:
     for given, folder in rendered:
         submit = htcondor2.Submit((folder / name).read_text())
@@ -116,7 +117,7 @@ def test_one_image_command_with_its_guard(rendered: list[tuple[dict[str, str], P
         assert submit.expand("requirements").startswith(expected.guard + " && ")
 
 
-@pytest.mark.parametrize("name", ["train.sub", "predict.sub"])
+@pytest.mark.parametrize("name", ["train.sub", "predict.sub", "evaluate.sub"])
 def test_comments_stand_on_lines_of_their_own_and_every_size_has_a_unit(plain_project: Path, name: str) -> None:
     for line in (plain_project / name).read_text().splitlines():
         if not line.startswith("#"):

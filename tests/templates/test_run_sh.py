@@ -159,7 +159,10 @@ def test_it_runs_under_any_name_and_from_any_path(stub: Path, tmp_path: Path) ->
         (["train", "", "results/1.0"], "data='': no name; want a folder or an archive. Leave out the slash at the end"),
         (["train", "data", ""], "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT"),
         (["predict", "data", "r", ""], "model='': no file; want the model.keras of a training. Run condor_submit"),
-        (["dance", "data", "r"], "task='dance': unknown; want train or predict. Change arguments in the submit file."),
+        (
+            ["dance", "data", "r"],
+            "task='dance': unknown; want train, predict or evaluate. Change arguments in the submit file.",
+        ),
     ],
 )
 def test_a_wrong_call_is_wrong_input(stub: Path, arguments: list[str], message: str) -> None:
@@ -189,3 +192,19 @@ def test_the_project_trains_and_predicts_on_phantoms(tmp_path: Path) -> None:
     done = run(folder, "predict", "data/validation", "results/2.0", "model.keras")
     assert done.returncode == 0, done.stderr
     assert list((folder / "results/2.0").glob("**/*.nii.gz"))
+
+
+def test_settings_of_one_job_reach_the_trainer_as_they_stand(stub: Path) -> None:
+    words = ["train.loss=dice", 'data.modalities=["flair", "t1c"]', "x.y= a 'b'  c"]
+    called = json.loads(run(stub, "train", "data-0", "results/1.0", *words).stdout)["arguments"]
+    assert called[called.index("--config") + 2 :] == [word for one in words for word in ("--set", one)]
+
+
+def test_how_the_scoring_is_called(stub: Path) -> None:
+    called = json.loads(run(stub, "evaluate", "data-0", "results/r", "predict-0", "train 1/predictions").stdout)
+    assert called["arguments"] == [
+        "evaluate", "--data", "data-0", "--out", "results/r",
+        "--predictions", "predict-0", "--predictions", "train 1/predictions",
+    ]  # fmt: skip
+    done = run(stub, "evaluate", "data-0", "results/r")
+    assert done.returncode == 65 and "predictions=''" in done.stderr

@@ -1,5 +1,5 @@
 #!/bin/bash
-# What the job runs: run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL.
+# What the job runs: run.sh train DATA RESULT [SETTING]..., run.sh predict DATA RESULT MODEL, run.sh evaluate DATA RESULT PREDICTIONS...
 #
 # First the machine is tested (preflight), then the trainer runs. The exit code is theirs, untouched, and train.sub acts on it:
 # 0 done, 85 checkpoint saved, 75 this machine cannot do it, 65 the data or the configuration is wrong, anything else a bug.
@@ -40,7 +40,8 @@ trainer() {
     exec python3 -m submit.runtime.outputs "$result" large.tar --larger-than "$OSGDL_LARGER_THAN"
 }
 
-task=${1-} data=${2-} result=${3-} model=${4-}
+task=${1-} data=${2-} result=${3-}
+shift $(($# < 3 ? $# : 3))
 [[ $data ]] || refuse "data='': no name; want a folder or an archive. Leave out the slash at the end of data."
 [[ $result ]] || refuse "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT MODEL."
 mkdir -p "$result"
@@ -50,14 +51,23 @@ case $task in
         # a listed folder that does not exist when the job leaves would put it on hold
         mkdir -p checkpoint
         preflight
-        trainer train --data "$data" --out "$result" --config config.toml
+        settings=()
+        for setting; do settings+=(--set "$setting"); done
+        trainer train --data "$data" --out "$result" --config config.toml ${settings[@]+"${settings[@]}"}
         ;;
     predict)
-        [[ $model ]] || refuse "model='': no file; want the model.keras of a training. Run condor_submit predict.sub model=FILE."
+        [[ ${1-} ]] || refuse "model='': no file; want the model.keras of a training. Run condor_submit predict.sub model=FILE."
         preflight
-        trainer predict --data "$data" --out "$result" --model "$model"
+        trainer predict --data "$data" --out "$result" --model "$1"
+        ;;
+    evaluate)
+        [[ ${1-} ]] || refuse "predictions='': no folder; want one. Run condor_submit evaluate.sub predictions=FOLDER."
+        preflight
+        folders=()
+        for folder; do folders+=(--predictions "$folder"); done
+        trainer evaluate --data "$data" --out "$result" "${folders[@]}"
         ;;
     *)
-        refuse "task='$task': unknown; want train or predict. Change arguments in the submit file."
+        refuse "task='$task': unknown; want train, predict or evaluate. Change arguments in the submit file."
         ;;
 esac
