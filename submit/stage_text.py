@@ -10,6 +10,7 @@ from submit import inventory, scrub, stage_lines, units
 from submit.description import Description
 from submit.errors import StageError, wrong
 from submit.origin import bytes_words
+from submit.runtime import manifest
 from submit.stage_lines import Change
 from submit.staged import Staged
 
@@ -56,11 +57,12 @@ def edited(done: Staged, project: Path) -> list[Change]:
     if not files:
         return []
     folds = [path for (_, part), path in done.views.items() if part != "validation"]
-    if not folds:
-        return stage_lines.use(done.manifest, files)
-    # who is held out in a fold is scored by a job of its own, with a model that there isn't yet
+    # predicting and scoring need images, which prepared patients are not; and who is held out in a fold is scored by a
+    # job of its own, with a model that there isn't yet
     trains = [file for file in files if (Description.read(file).get("arguments") or "").lstrip('"').startswith("train")]
-    return stage_lines.use_folds(folds, trains)
+    if folds:
+        return stage_lines.use_folds(folds, trains)
+    return stage_lines.use(done.manifest, trains if manifest.read(done.manifest).kind == "prepared" else files)
 
 
 def text(done: Staged, changes: Sequence[Change]) -> str:
@@ -74,7 +76,7 @@ def text(done: Staged, changes: Sequence[Change]) -> str:
         lines.append(f"nothing changed since it was staged, nothing to do: {bytes_words(total)} are there")
     else:
         lines.append(f"{bytes_words(sent)} uploaded of {bytes_words(total)}")
-    lines += [changed(changes)] if changes else []
+    lines += [changed(changes)] if any(change.lines for change in changes) else []
     lines.append(f"manifest: {done.manifest}")
     lines += [f"fold {fold}, {part}: {path}" for (fold, part), path in done.views.items()]
     return "\n".join(lines)
@@ -83,7 +85,7 @@ def text(done: Staged, changes: Sequence[Change]) -> str:
 def changed(changes: Sequence[Change]) -> str:
     """The lines that were written."""
     lines = [f"{change.path}: {line}" for change in changes for line in change.lines]
-    return "\n".join(lines or ["no submit file here sends data, or all were so already"])
+    return "\n".join(lines or ["the submit files here were so already"])
 
 
 def changes_notes(changes: Sequence[Change]) -> list[str]:
@@ -95,8 +97,10 @@ def notes(done: Staged, changes: Sequence[Change]) -> list[str]:
     """Warnings, and what to do next."""
     lines = [*done.findings, *changes_notes(changes)]
     if changes:
-        files = " ".join(str(change.path) for change in changes)
-        lines.append(f"next: osgdl check && condor_submit {changes[-1].path}   (changed: {files})")
+        files = " ".join(str(change.path) for change in changes if change.lines)
+        lines.append(
+            f"next: osgdl check && condor_submit {changes[-1].path}" + (f"   (changed: {files})" if files else "")
+        )
     else:
         lines.append(f"next: osgdl stage use {done.manifest} FILE.sub, in a project's folder")
     return lines
