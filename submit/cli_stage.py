@@ -7,23 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+
+from submit import cli_group
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 Local = Annotated[bool, typer.Option("--local", help="The local pool's OSDF, whatever else is here.")]
 
 
-class _PutByDefault(TyperGroup):
-    """`osgdl stage SOURCE DEST` is `osgdl stage put SOURCE DEST`; a folder called like a command is ./LIKE-IT."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        if args and args[0] not in self.commands and args[0] != "--help":
-            args = ["put", *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
-    cls=_PutByDefault,
+    cls=cli_group.with_default("put"),
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Data on their way to jobs: osgdl stage SOURCE DEST checks, packs and uploads a data set (all options: "
@@ -46,7 +38,9 @@ def put(
     scored: Annotated[
         bool, typer.Option("--scored", help="Each fold's training gets the patients held out too, and scores them.")
     ] = False,
-    shard_size: Annotated[str, typer.Option("--shard-size", help="Such as 500MB; default: as DEST suits.")] = "",
+    shard_size: Annotated[
+        str, typer.Option("--shard-size", help="About so much, such as 500MB; default: as DEST suits.")
+    ] = "",
     compression: Annotated[str, typer.Option("--compression", help="auto, none or zstd.")] = "auto",
     workers: Annotated[int, typer.Option("--workers", help="Threads, at low priority.")] = 2,
     layout: Annotated[
@@ -57,8 +51,9 @@ def put(
         Path | None, typer.Option("--scrub", metavar="DIR", help="Stage clean copies, which are written there.")
     ] = None,
     reason: Annotated[
-        str, typer.Option("--i-know-it-is-allowed", metavar="REASON", help="Let findings pass; goes into the manifest.")
-    ] = "",
+        str | None,
+        typer.Option("--i-know-it-is-allowed", metavar="REASON", help="Let findings pass; goes into the manifest."),
+    ] = None,
     edit: Annotated[bool, typer.Option("--edit/--no-edit", help="Write the lines into the submit files here.")] = True,
     local: Local = False,
     as_json: AsJson = False,
@@ -80,7 +75,11 @@ def put(
     options = Options(name, size, compression, workers, splits, scored, verify, layout, reason)
     if scrub:
         source = stage_text.scrubbed(source, scrub, bars.of_bytes, _say)
-    done = staging.stage(source, origins.find(dest, local), Path(), options, _say, bars.of_bytes)
+    try:
+        done = staging.stage(source, origins.find(dest, local), Path(), options, _say, bars.of_bytes)
+    except KeyboardInterrupt:
+        _say("stopped; what was uploaded stays, and the same command goes on" + (f" with {scrub}" if scrub else ""))
+        raise
     changes = stage_text.edited(done, Path()) if edit else []
     typer.echo(json.dumps(done.as_dict(), indent=1) if as_json else stage_text.text(done, changes))
     for line in stage_text.notes(done, changes):
@@ -98,7 +97,7 @@ def use(
     """
     from submit import stage_lines, stage_text
 
-    changes = stage_lines.use(manifest, files or stage_text.senders(Path()))
+    changes = stage_lines.use(manifest, files or stage_text.takers(manifest, stage_text.senders(Path())))
     typer.echo(stage_text.changed(changes))
     for line in stage_text.changes_notes(changes):
         _say(line)
@@ -125,7 +124,9 @@ def results(
 @app.command("plan")
 def plan(
     source: Annotated[Path, typer.Argument(metavar="SOURCE|MANIFEST", help="A data set's folder, or a manifest.")],
-    dest: Annotated[str, typer.Argument(metavar="[DEST]", help="osdf:///... or a folder.")] = "osdf:///",
+    dest: Annotated[
+        str, typer.Argument(metavar="[DEST]", help="osdf:///... or a folder.")
+    ] = "osdf:///ospool/AP/data/USER",
     jobs: Annotated[int, typer.Option("--jobs", help="How many get the data.")] = 1,
     share: Annotated[float, typer.Option("--share", help="Part of the shards that each gets, such as 0.8.")] = 1.0,
     compute: Annotated[
@@ -143,8 +144,9 @@ def plan(
     """
     from dataclasses import replace
 
-    from submit import stage_observed, stage_plan, stage_plan_table, stage_store, stage_text
+    from submit import origins, stage_observed, stage_plan, stage_plan_table, stage_store, stage_text
 
+    origins.check(dest)
     route = "osdf" if dest.startswith("osdf:") else "htcondor"
     size = stage_text.size(shard_size) if shard_size else None
     manifest = source.is_file()

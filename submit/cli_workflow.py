@@ -7,23 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+
+from submit import cli_group
 
 Out = Annotated[str, typer.Option("--out", help="Name of its files here, and of its folder in results/.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
-class _MakeByDefault(TyperGroup):
-    """`osgdl sweep SPACE.toml` is `osgdl sweep make SPACE.toml`."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        if args and args[0] not in self.commands and args[0] != "--help":
-            args = ["make", *args]
-        return super().parse_args(ctx, args)
-
-
 sweep_app = typer.Typer(
-    cls=_MakeByDefault,
+    cls=cli_group.with_default("make"),
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Many trainings with other settings: osgdl sweep SPACE.toml --random 100 writes them (all options: "

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from submit.errors import StageError
+from submit import trainer
+from submit.errors import KitError, StageError
 from submit.runtime import dataset
-
-TRAINER = "unet_segmentation"
+from submit.trainer import TRAINER
 
 
 def prepared(source: Path) -> dict[str, Any] | None:
@@ -53,34 +48,22 @@ def verified(source: Path, project: Path, layout: str) -> dict[str, Any]:
     Raises:
         StageError: it found faults (which it printed), or there is no trainer here.
     """
-    job = project / "job"
-    environment = dict(os.environ)
-    if (job / TRAINER).is_dir():
-        environment["PYTHONPATH"] = os.pathsep.join([str(job.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    elif importlib.util.find_spec(TRAINER) is None:
-        raise StageError(
-            f"{TRAINER}: not installed here, and no project with a job/ folder; it checks the data before they travel. "
-            "Install the kit, or leave the check out: --no-verify"
-        )
-    with tempfile.TemporaryDirectory(prefix="osgdl-") as folder:
-        out = Path(folder) / dataset.FILE
-        command = [sys.executable, "-P", "-m", TRAINER, "verify", "--data", str(source), "--out", str(out)]
-        command += ["--set", f"data.layout={layout}"] if layout != "auto" else []
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    with trainer.scratch() as folder:
+        out = folder / dataset.FILE
+        words = ["verify", "--data", str(source), "--out", str(out)]
+        words += ["--set", f"data.layout={layout}"] if layout != "auto" else []
+        try:
+            done = trainer.run(project, words)
+        except KitError as fault:
+            raise StageError(f"{fault} Or leave the trainer's check out: --no-verify") from None
         if done.returncode:
             lines = [line for line in done.stdout.splitlines() if line.strip()]
             raise StageError(
                 "\n".join(
                     [*lines[-20:], f"SOURCE={str(source)!r}: the trainer refuses it, as said above; nothing left."]
                 )
-                + " Mend that; data of another kind are staged with --no-verify"
+                + " Mend that (its --set data.layout=NAME is --layout NAME here); data of another kind are staged with"
+                " --no-verify"
             )
         return read(out)
 

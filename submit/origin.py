@@ -75,6 +75,14 @@ def checked(name: str) -> str:
     return name
 
 
+def size_of(file: Path, url: str) -> int:
+    """Bytes of a file that is to be put. Raises StageError where it cannot be seen."""
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise StageError(f"{file}: {error.strerror}; a file to put at {url} is wanted. Check the path") from None
+
+
 def occupied(url: str, name: str, held: int | None, wanted: int) -> StageError:
     """`name` is there with `held` bytes (None: as something else), and `wanted` were to be put."""
     what = "something that is no file" if held is None else f"{held:,} bytes"

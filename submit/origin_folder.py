@@ -69,12 +69,11 @@ def attribute(folder: Path, name: str) -> int | None:
         return None
 
 
-class FolderOrigin:
+class FolderOrigin(spool.Owner):
     """An origin in `folder`, which is made when something is first put there; jobs know it as `url`."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url = folder, url
-        self._spool: spool.Spool | None = None
         self._swept = False
 
     def _make(self) -> None:
@@ -109,11 +108,6 @@ class FolderOrigin:
             except OSError as error:
                 raise self._refused("cannot make a folder to build in", error) from None
         return self._spool.path
-
-    def close(self) -> None:
-        if self._spool is not None:
-            self._spool.discard()
-            self._spool = None
 
     def objects(self) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -34,7 +34,7 @@ from typing import Any, BinaryIO
 
 from submit import spool
 from submit.errors import StageError
-from submit.origin import DOCUMENTED_QUOTA, Room, bytes_words, checked, occupied
+from submit.origin import DOCUMENTED_QUOTA, Room, bytes_words, checked, occupied, size_of
 from submit.redaction import redacted
 
 PROGRAMS = ("pelican", "osdf")
@@ -50,12 +50,11 @@ _TOKENS = (
 )
 
 
-class PelicanOrigin:
+class PelicanOrigin(spool.Owner):
     """An origin at `url`, an osdf:/// one, by `program`, a path of Pelican's client."""
 
     def __init__(self, url: str, program: str) -> None:
         self.url, self.program = url, program
-        self._spool: spool.Spool | None = None
         self._lock = threading.Lock()
 
     def _run(self, *arguments: str) -> tuple[int, str, str]:
@@ -133,11 +132,6 @@ class PelicanOrigin:
             raise self._failed("listing", self.url, 0, "a listing of another form than Pelican 7's") from None
         return dict(sorted((name, one) for name, one in found.items() if name and not name.startswith(".")))
 
-    def close(self) -> None:
-        if self._spool is not None:
-            self._spool.discard()
-            self._spool = None
-
     def objects(self) -> dict[str, int]:
         return {name: size for name, (size, _) in self._listed().items()}
 
@@ -172,12 +166,7 @@ class PelicanOrigin:
 
     def put(self, file: Path, name: str, bar: Callable[[int, int], None]) -> bool:
         """See Origin. Tried again twice where the client says that it may help."""
-        try:
-            total = file.stat().st_size
-        except OSError as error:
-            raise StageError(
-                f"{file}: {error.strerror}; a file to put at {self.url} is wanted. Check the path"
-            ) from None
+        total = size_of(file, self.url)
         where = f"{self.url}/{checked(name)}"
         if self._there(name, total):
             return False

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from submit import spool
 from submit.errors import StageError
-from submit.origin import DOCUMENTED_QUOTA, Room, bytes_words, checked, occupied
+from submit.origin import DOCUMENTED_QUOTA, Room, bytes_words, checked, occupied, size_of
 from submit.redaction import redacted
 
 MODULE = "pelicanfs.core"
@@ -28,13 +28,12 @@ def file_system() -> Any:
     return importlib.import_module(MODULE).OSDFFileSystem()
 
 
-class PelicanfsOrigin:
+class PelicanfsOrigin(spool.Owner):
     """An origin at `url`, an osdf:/// one, by an fsspec file system whose paths are the URL's (/ospool/...)."""
 
     def __init__(self, url: str, system: Any) -> None:
         self.url, self.system = url, system
         self._path = url.removeprefix("osdf://")
-        self._spool: spool.Spool | None = None
 
     @contextmanager
     def _saying(self, what: str, name: str = "") -> Iterator[None]:
@@ -56,11 +55,6 @@ class PelicanfsOrigin:
             self._spool = spool.temporary()
         return self._spool.path
 
-    def close(self) -> None:
-        if self._spool is not None:
-            self._spool.discard()
-            self._spool = None
-
     def objects(self) -> dict[str, int]:
         try:
             with self._saying("listing"):
@@ -81,12 +75,7 @@ class PelicanfsOrigin:
 
     def put(self, file: Path, name: str, bar: Callable[[int, int], None]) -> bool:
         checked(name)
-        try:
-            total = file.stat().st_size
-        except OSError as error:
-            raise StageError(
-                f"{file}: {error.strerror}; a file to put at {self.url} is wanted. Check the path"
-            ) from None
+        total = size_of(file, self.url)
         if self._there(name, total):
             return False
         bar(0, total)

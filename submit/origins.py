@@ -50,6 +50,8 @@ def _names(dest: str) -> list[str] | None:
         if not below:
             return None
         names = ["ospool", *below[0]]
+    if not all(names):
+        raise StageError(wrong("DEST", dest, "an empty name between slashes", _WANTED, "Is the $USER in it set"))
     if not all(_PART.fullmatch(name) for name in names):
         wanted = "letters, digits and . _ @ + = - are wanted in each of its names"
         raise StageError(wrong("DEST", dest, "not a path that every transfer takes", wanted, "Rename the folder"))
@@ -85,14 +87,20 @@ def _mounted(names: list[str]) -> Path | None:
     return folder if there.is_dir() and os.access(there, os.W_OK | os.X_OK) else None
 
 
+def check(dest: str) -> None:
+    """Raises StageError for what is no destination, wherever this is."""
+    if not dest.strip() or not dest.isprintable():
+        raise StageError(wrong("DEST", dest, "no place to stage to", _WANTED, "E.g. ../staged"))
+    _names(dest)
+
+
 def find(dest: str, local: bool = False) -> Origin:
     """The origin of `dest`: a folder (made when something is put there, if its parent is there), or the OSDF's.
 
     The OSDF, osdf:///ospool/... or a path below /ospool: the local pool's with `local`; else the mount where it can be
     written to; else Pelican's client on PATH; else pelicanfs. Raises StageError for no such place, and for no way.
     """
-    if not dest.strip() or not dest.isprintable():
-        raise StageError(wrong("DEST", dest, "no place to stage to", _WANTED, "E.g. ../staged"))
+    check(dest)
     names = _names(dest)
     if names is None:
         return _folder(dest)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from submit import namespace
-from submit.errors import PoolError, ToolMissing
+from submit.errors import KitError, PoolError, ToolMissing
 
 # A stable base ages better than a whole unstable system; HTCondor 25 and Apptainer are in unstable alone, so these two
 # (and the one library that they need newer) are pinned from there.
@@ -84,8 +84,14 @@ def cache() -> Path:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Nobody else of this cache is inside the same name: two commands at once don't build or start the same thing."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / f"{name}.lock").open("w") as file:
+    try:
+        cache().mkdir(parents=True, exist_ok=True)
+        file = (cache() / f"{name}.lock").open("w")
+    except OSError as fault:
+        raise KitError(
+            f"{cache()}: {fault.strerror}; a folder that can be written is wanted. Set OSGDL_CACHE to one."
+        ) from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -200,7 +200,10 @@ def describe(findings: Sequence[Finding]) -> list[str]:
         count = paths[0] if files == 1 else f"{files} files, such as {paths[0]}"
         says = "" if what.split()[0] in VERBS else "looks like "
         lines.append(f"{kind}: {where}: {says}{what} ({count})")
-    if any(one.serious for one in findings):
+    kinds = {one.what for one in findings if one.serious}
+    if kinds == {UNREADABLE}:
+        lines.append("Nothing was sent. Mend these files, or leave them out.")
+    elif kinds:
         lines.append(
             "Nothing was sent. Clean copies: --scrub DIR. Where all of it may leave (codes, shifted dates):"
             ' --i-know-it-is-allowed "reason", which goes into the manifest.'

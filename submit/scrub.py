@@ -74,7 +74,10 @@ def _check_folder(root: Path, out: Path) -> None:
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise StageError("--scrub: the folder lies in the data set or around it; a folder beside it. Name another one.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StageError("--scrub: the folder is not empty; a new or an empty one. Name another one, or empty it.")
+        raise StageError(
+            "--scrub: the folder is not empty; a new or an empty one. Where it holds all the copies, stage it: "
+            "osgdl stage DIR DEST; else empty it, or name another one."
+        )
 
 
 def _refuse(root: Path, seen: Mapping[str, list[Seen]]) -> None:

@@ -74,6 +74,18 @@ class Spool:
         self._end()
 
 
+class Owner:
+    """Has a spool from the first time that one is asked for, until it is closed."""
+
+    _spool: Spool | None = None
+
+    def close(self) -> None:
+        """The spool goes, with all that has no name yet."""
+        if self._spool is not None:
+            self._spool.discard()
+            self._spool = None
+
+
 def temporary() -> Spool:
     """A spool in TMPDIR, for a place without a folder; StageError where none can be made."""
     parent = Path(tempfile.gettempdir())

@@ -20,6 +20,7 @@ from submit.submission import Submission
 
 DATA, OBJECTS = "data", "data_objects"
 INPUTS, OUTPUTS, REMAPS = "transfer_input_files", "transfer_output_files", "transfer_output_remaps"
+NEED_IMAGES = ("predict", "evaluate")  # tasks of run.sh that prepared patients are not enough for
 ARCHIVE = "large.tar"  # of the results that go to the OSDF
 LIMIT = "OSGDL_LARGER_THAN"  # what run.sh looks for
 # Every start of every job has a name of its own: to one that is taken the upload fails, and the job is held (12/256).
@@ -59,6 +60,12 @@ def use(manifest: Path, files: Sequence[Path], image_bytes: int | None = None) -
     worked = []
     for path in files:
         file = _File(path)
+        task = file.job.raw("arguments").lstrip('" ').partition(" ")[0]
+        if held.kind == "prepared" and task in NEED_IMAGES:
+            raise StageError(
+                f"{path}: cannot {task} with {manifest.name}: prepared patients, and it needs their images. "
+                "Name the manifest of the images, or leave this file out"
+            )
         if _FOLDS.fullmatch(file.description.queue()):
             file.description.set_queue("queue 1")
         elif file.job.queue_variables & {DATA, OBJECTS}:

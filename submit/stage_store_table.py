@@ -40,7 +40,8 @@ def listed(found: Listing, *, as_json: bool = False) -> str:
             },
             indent=1,
         )
-    lines = [f"{found.url}: {len(found.manifests)} manifests"]
+    count = len(found.manifests)
+    lines = [f"{found.url}: {count or 'no'} manifest{'s' * (count != 1)}"]
     for row in found.manifests:
         held = row.manifest
         shards = f"{len(held.shards)} shard{'s' * (len(held.shards) != 1)}"

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from submit import inventory, scrub, stage_lines, units
+from submit import inventory, scrub, stage_lines, stage_store, units
 from submit.description import Description
 from submit.errors import StageError, wrong
 from submit.origin import bytes_words
-from submit.runtime import manifest
 from submit.stage_lines import Change
 from submit.staged import Staged
 
@@ -47,6 +46,18 @@ def senders(project: Path) -> list[Path]:
     return [file for file in sorted(project.glob("*.sub")) if Description.read(file).get("data") is not None]
 
 
+def takers(manifest: Path, files: Sequence[Path]) -> list[Path]:
+    """Those that can work with a manifest's data: predicting and scoring need images; prepared patients are none."""
+    if stage_store.read(manifest).kind != "prepared":
+        return list(files)
+    return [file for file in files if _task(file) not in stage_lines.NEED_IMAGES]
+
+
+def _task(file: Path) -> str:
+    """What run.sh is asked to do."""
+    return (Description.read(file).get("arguments") or "").lstrip('" ').partition(" ")[0]
+
+
 def edited(done: Staged, project: Path) -> list[Change]:
     """Writes the lines into the project's submit files: those that send `data`.
 
@@ -57,12 +68,9 @@ def edited(done: Staged, project: Path) -> list[Change]:
     if not files:
         return []
     folds = [path for (_, part), path in done.views.items() if part != "validation"]
-    # predicting and scoring need images, which prepared patients are not; and who is held out in a fold is scored by a
-    # job of its own, with a model that there isn't yet
-    trains = [file for file in files if (Description.read(file).get("arguments") or "").lstrip('"').startswith("train")]
-    if folds:
-        return stage_lines.use_folds(folds, trains)
-    return stage_lines.use(done.manifest, trains if manifest.read(done.manifest).kind == "prepared" else files)
+    if folds:  # who is held out is scored by a job of its own, with a model that there isn't yet
+        return stage_lines.use_folds(folds, [file for file in files if _task(file) == "train"])
+    return stage_lines.use(done.manifest, takers(done.manifest, files))
 
 
 def text(done: Staged, changes: Sequence[Change]) -> str:

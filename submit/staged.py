@@ -26,7 +26,7 @@ class Options:
         scored: views have the patients held out too, so that each fold's training scores them itself.
         verify: let the trainer check the data.
         layout: of the files; auto finds it.
-        reason: typed by somebody who knows that what the privacy gate found may travel.
+        reason: typed by somebody who knows that what the privacy gate found may travel; None: nobody did.
     """
 
     name: str = ""
@@ -37,7 +37,7 @@ class Options:
     scored: bool = False
     verify: bool = True
     layout: str = "auto"
-    reason: str = ""
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,5 +83,9 @@ def check(options: Options) -> None:
     if options.compression not in COMPRESSION:
         wanted = f"one of {', '.join(COMPRESSION)} is wanted"
         raise StageError(wrong("--compression", options.compression, "unknown", wanted, "E.g. --compression none"))
+    if options.scored and options.splits is None:
+        raise StageError("--scored: no folds; it says what each fold's training gets. Add --splits SPLITS.json")
+    if options.reason is not None and not options.reason.strip():
+        raise StageError("--i-know-it-is-allowed: no reason; those who use the data are to read one. Type it")
     if not 1 <= options.workers <= 64:
         raise StageError(wrong("--workers", options.workers, "no such number", "1 to 64", "E.g. --workers 2"))

@@ -147,7 +147,7 @@ class _Run:
             StageError: something does, and nobody said why it may travel.
         """
         reason = self._options.reason
-        if reason and any(hit.serious for hit in privacy_words.judge(reason, "text")):
+        if reason is not None and any(hit.serious for hit in privacy_words.judge(reason, "text")):
             raise StageError("reason: looks as if it identified a person; it goes into the manifest. Word it otherwise")
         found = self._ledger.result("privacy", self._fingerprint)
         if found is None:
@@ -156,7 +156,7 @@ class _Run:
             found = [sum(one.serious for one in seen), privacy.describe(seen) if seen else []]
             self._ledger.done("privacy", self._fingerprint, found)
         serious, lines = found
-        if serious and not reason:
+        if serious and reason is None:
             raise StageError("\n".join(lines))
         if serious:
             lines = [*lines[:-1], f"let pass: {reason}"]  # the last one says what to do

@@ -19,7 +19,8 @@ TRAINER = "unet_segmentation"
 def run(
     project: Path, words: Sequence[str], module: str = TRAINER, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m MODULE WORDS`, with `given` on standard input; what it printed, errors too, is in `stdout`.
+    """Runs `python -m MODULE WORDS`, with `given` on standard input; what it printed, errors too, is in `stdout`. On a
+    terminal its errors, and its progress bar with them, go there.
 
     Raises:
         KitError: neither the project's job/ nor this Python has it.
@@ -31,7 +32,8 @@ def run(
         raise KitError(f"{job}: no {TRAINER} in it; a project's folder is wanted. Change into it.")
     return subprocess.run(
         [sys.executable, "-P", "-m", module, *words],
-        env=environment, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment, input=given, stdout=subprocess.PIPE, text=True,
+        stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
     )  # fmt: skip
 
 

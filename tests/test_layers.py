@@ -12,7 +12,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 # docs/design.md, Layout
 LAYERS = [
-    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words"},
+    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group"},
     {
         "images",
         "definition",
@@ -25,9 +25,9 @@ LAYERS = [
         "compatibility",
     }
     | {"workflow", "explain", "rules_page", "legacy", "transfers"}
-    | {"origin", "spool", "packs", "staged", "dataset_facts", "privacy_dicom"}
+    | {"origin", "spool", "packs", "staged", "privacy_dicom"}
     | {"trials", "trainer", "dag_file"},
-    {"gpus", "pool_root", "match", "submission", "gpu_memory"}
+    {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"},
     {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
     | {"fold_views", "sweep"},

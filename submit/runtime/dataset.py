@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 def parse(content: bytes) -> dict[str, Any]:
     """The same of its bytes."""
     try:
-        held = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
+        held = json.loads(content.decode("utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as fault:
         raise Damaged(f"no JSON ({fault})") from fault
     return check(held)
@@ -62,7 +62,7 @@ def check(held: object) -> dict[str, Any]:
         Damaged: a field is wrong.
     """
     if not isinstance(held, dict):
-        raise Damaged(f"{_shown(held)}, wanted an object")
+        raise Damaged(f"{shown(held)}, wanted an object")
     _want(held.get("format") == FORMAT and type(held["format"]) is int, "format", held, str(FORMAT))
     _want(held.get("kind") in KINDS, "kind", held, " or ".join(KINDS))
     _want(_is_sha256(held.get("sha256")), "sha256", held, "64 hexadecimal digits")
@@ -73,14 +73,14 @@ def check(held: object) -> dict[str, Any]:
     _want(type(held.get("synthetic")) is bool, "synthetic", held, "true or false")
     patients = held.get("patients")
     if not isinstance(patients, dict) or not patients:
-        raise Damaged(f"patients: {_shown(patients)}, wanted an object with a key for each patient")
+        raise Damaged(f"patients: {shown(patients)}, wanted an object with a key for each patient")
     owners: dict[str, str] = {}
     for name, facts in patients.items():
         check_patient(name, facts)
         for path in facts.get("paths", ()):
             other = owners.setdefault(path, name)
             if other != name:
-                raise Damaged(f"patients.{name}.paths: {_shown(path)}, a file of {other} too; wanted one patient's")
+                raise Damaged(f"patients.{name}.paths: {shown(path)}, a file of {other} too; wanted one patient's")
     some = any(facts.get("synthetic") for facts in patients.values())
     _want(held["synthetic"] or not some, "synthetic", held, "true, as a patient is")
     _check_parts(held.get("parts"), patients)
@@ -95,7 +95,7 @@ def check_patient(name: str, facts: object) -> None:
     """
     where = f"patients.{name}"
     if not name or not isinstance(facts, dict):
-        raise Damaged(f"{where}: {_shown(facts)}, wanted a name and an object")
+        raise Damaged(f"{where}: {shown(facts)}, wanted a name and an object")
     for key in ("subject", "grade"):
         _want(isinstance(facts.get(key), str), key, facts, "a text", where)
     shape, spacing = facts.get("shape"), facts.get("spacing_mm")
@@ -120,22 +120,23 @@ def _check_parts(parts: object, patients: Mapping[str, Any]) -> None:
     if parts is None:
         return
     if not isinstance(parts, dict) or set(parts) != set(PARTS) or not all(map(_is_names, parts.values())):
-        raise Damaged(f"parts: {_shown(parts)}, wanted null, or the names of {' and '.join(PARTS)}")
+        raise Damaged(f"parts: {shown(parts)}, wanted null, or the names of {' and '.join(PARTS)}")
     for part in PARTS:
         for name in parts[part]:
             if name not in patients:
-                raise Damaged(f"parts.{part}: {_shown(name)}, wanted one of the patients")
+                raise Damaged(f"parts.{part}: {shown(name)}, wanted one of the patients")
     both = sorted(set(parts["training"]) & set(parts["validation"]))
     if both:
-        raise Damaged(f"parts: {_shown(both[0])} in both, wanted every patient in one")
+        raise Damaged(f"parts: {shown(both[0])} in both, wanted every patient in one")
 
 
 def _want(true: bool, key: str, held: Mapping[str, Any], wanted: str, where: Optional[str] = None) -> None:
     if not true:
-        raise Damaged(f"{f'{where}.' if where else ''}{key}: {_shown(held.get(key))}, wanted {wanted}")
+        raise Damaged(f"{f'{where}.' if where else ''}{key}: {shown(held.get(key))}, wanted {wanted}")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value in a message: JSON, cut where it is long."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -167,7 +168,7 @@ def _is_safe(path: str) -> bool:
     return "\0" not in path and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path != "."
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object with a key twice is refused: who reads it would choose one of them."""
     held = dict(pairs)
     if len(held) < len(pairs):

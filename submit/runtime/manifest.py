@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Optional
 
 from submit.runtime import dataset as dataset_json
+from submit.runtime.dataset import once, shown
 
 FORMAT = 1
 DIGITS = 12  # of a SHA-256, in names: two of ten thousand objects share them once in five million times
@@ -137,7 +138,7 @@ def parse(content: bytes) -> Manifest:
         Damaged: a field is wrong.
     """
     try:
-        held = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
+        held = json.loads(content.decode("utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as fault:
         raise Damaged(f"no JSON ({fault})") from fault
     if not isinstance(held, dict):
@@ -161,13 +162,16 @@ def parse(content: bytes) -> Manifest:
     _want(isinstance(held["shards"], list) and held["shards"] != [], "shards", held["shards"], "one or more")
     shards = tuple(_shard(f"shards[{number}]", shard) for number, shard in enumerate(held["shards"]))
     _check_together(shards)
-    return Manifest(**{key: held[key] for key in wanted - {"format", "shards"}}, shards=shards)
+    made = Manifest(**{key: held[key] for key in wanted - {"format", "shards"}}, shards=shards)
+    if made.encoded() != content:  # else one manifest had two hashes
+        raise Damaged("written in another form; wanted keys in order, an indent of 1, a line's end")
+    return made
 
 
 def _shard(where: str, held: object) -> Shard:
     fields = {"name", "bytes", "sha256", "compression", "unpacked_bytes", "patients", "files"}
     if not isinstance(held, dict) or set(held) != fields:
-        raise Damaged(f"{where}: {_shown(held)}, wanted {', '.join(sorted(fields))}")
+        raise Damaged(f"{where}: {shown(held)}, wanted {', '.join(sorted(fields))}")
     _want(_is_count(held["bytes"]), f"{where}.bytes", held["bytes"], "a whole number")
     _want(_matches(_SHA256, held["sha256"]), f"{where}.sha256", held["sha256"], "64 hexadecimal digits")
     known = isinstance(held["compression"], str) and held["compression"] in COMPRESSIONS
@@ -177,12 +181,12 @@ def _shard(where: str, held: object) -> Shard:
     _want(good and is_safe(held["name"]) and "/" not in held["name"], f"{where}.name", held["name"], f"NAME{ending}")
     _want(_is_names(held["patients"]), f"{where}.patients", held["patients"], "different names")
     if not isinstance(held["files"], dict) or not held["files"]:
-        raise Damaged(f"{where}.files: {_shown(held['files'])}, wanted one or more")
+        raise Damaged(f"{where}.files: {shown(held['files'])}, wanted one or more")
     files = {}
     for path, file in held["files"].items():
         _want(is_safe(path), f"{where}.files", path, "a relative path without ..")
         if not isinstance(file, dict) or set(file) != {"bytes", "sha256"} or not _is_count(file["bytes"]):
-            raise Damaged(f"{where}.files.{path}: {_shown(file)}, wanted bytes and sha256")
+            raise Damaged(f"{where}.files.{path}: {shown(file)}, wanted bytes and sha256")
         _want(
             _matches(_SHA256, file["sha256"]), f"{where}.files.{path}.sha256", file["sha256"], "64 hexadecimal digits"
         )
@@ -214,7 +218,7 @@ def _check_split(held: object) -> None:
     if held is None:
         return
     if not isinstance(held, dict) or set(held) != {"training", "validation"} or not all(map(_is_names, held.values())):
-        raise Damaged(f"split: {_shown(held)}, wanted null, or names for training and validation")
+        raise Damaged(f"split: {shown(held)}, wanted null, or names for training and validation")
     both = sorted(set(held["training"]) & set(held["validation"]))
     _want(not both, "split", both, "every patient in one part")
 
@@ -223,7 +227,7 @@ def _check_view(held: object) -> None:
     if held is None:
         return
     if not isinstance(held, dict) or set(held) != {"of", "fold", "part"}:
-        raise Damaged(f"view: {_shown(held)}, wanted null, or of, fold and part")
+        raise Damaged(f"view: {shown(held)}, wanted null, or of, fold and part")
     _want(_matches(_SHA256, held["of"]), "view.of", held["of"], "64 hexadecimal digits")
     _want(_is_count(held["fold"]), "view.fold", held["fold"], "a number from 0 on")
     _want(held["part"] in PARTS, "view.part", held["part"], ", ".join(PARTS))
@@ -231,7 +235,7 @@ def _check_view(held: object) -> None:
 
 def _check_privacy(held: object) -> None:
     if not isinstance(held, dict) or set(held) != {"checked", "findings", "override"}:
-        raise Damaged(f"privacy: {_shown(held)}, wanted checked, findings and override")
+        raise Damaged(f"privacy: {shown(held)}, wanted checked, findings and override")
     _want(type(held["checked"]) is bool, "privacy.checked", held["checked"], "true or false")
     _want(_is_count(held["findings"]), "privacy.findings", held["findings"], "a number from 0 on")
     override = held["override"]
@@ -253,12 +257,7 @@ def is_safe(path: object) -> bool:
 
 def _want(true: object, field: str, held: object, wanted: str) -> None:
     if not true:
-        raise Damaged(f"{field}: {_shown(held)}, wanted {wanted}")
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        raise Damaged(f"{field}: {shown(held)}, wanted {wanted}")
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
@@ -273,12 +272,3 @@ def _is_names(value: object) -> bool:
     if not isinstance(value, list):
         return False
     return all(isinstance(name, str) and name for name in value) and len(set(value)) == len(value)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object with a key twice is refused: who reads it would choose one of them."""
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} twice in one object")
-    return held

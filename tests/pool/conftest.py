@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from submit import eventlog, image_build, images, project
+from submit.cli import app
 from tests.conftest import Condor
 
 IMAGE = images.offered()["tensorflow-2.21"].cvmfs_path
@@ -61,6 +64,18 @@ class Job:
         raise LookupError(self.cluster)
 
 
+def osgdl(folder: Path, *words: str) -> str:
+    """What the command prints in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        done = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    finally:
+        os.chdir(before)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def submit(condor: Condor, folder: Path, name: str = "train.sub", *words: str) -> Job:
     """condor_submit, without a warning."""
     done = condor.run(["condor_submit", *words, name], cwd=folder)
@@ -69,4 +84,4 @@ def submit(condor: Condor, folder: Path, name: str = "train.sub", *words: str) -
     return Job(condor, folder / "logs" / f"{cluster}.log", cluster)
 
 
-__all__ = ["IMAGE", "Job", "render", "submit"]
+__all__ = ["IMAGE", "Job", "osgdl", "render", "submit"]

@@ -5,26 +5,21 @@ and a sweep of a few trials and of very many.
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from submit import eventlog
-from submit.cli import app
 from submit.description import Description
 from tests.conftest import Condor
-from tests.pool.conftest import Job, render, submit
+from tests.pool.conftest import Job, osgdl, render, submit
 from tests.pool.test_trainer import SIZE, configure
 from unet_segmentation import phantom
 
 pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("folds")]
 
 SPACE = '[train]\nlearning_rate = { from = 1e-4, to = 1e-2, log = true }\nloss = ["dice", "dice+cross-entropy"]\n'
-# DAGMan's default log of the nodes may not lie in /tmp, where tests are
-LOOSE = "_CONDOR_DAGMAN_USE_STRICT=0"
 # before the trainer: fold 0 fails at its first start, fold 1 has wrong input as long as the configuration says so
 INJECTED = """\
 import sys
@@ -38,22 +33,11 @@ if "data.fold=1" in sys.argv and "# broken" in _Path("config.toml").read_text():
 """
 
 
-def osgdl(folder: Path, *words: str) -> str:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        done = CliRunner().invoke(app, list(words), catch_exceptions=False)
-    finally:
-        os.chdir(before)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 def run_dag(condor: Condor, folder: Path) -> str:
     """Runs folds.dag to its end; what DAGMan wrote into its own log this time."""
     out = folder / "folds.dag.dagman.out"
     before = len(out.read_text()) if out.exists() else 0
-    done = condor.run(["condor_submit_dag", "-insert_env", LOOSE, "folds.dag"], cwd=folder)
+    done = condor.run(["condor_submit_dag", "folds.dag"], cwd=folder)
     assert done.returncode == 0, done.stderr
     deadline = time.monotonic() + 240
     while not out.exists() or "EXITING WITH STATUS" not in (said := out.read_text()[before:]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,31 +13,17 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from submit import osdf_local
-from submit.cli import app
 from submit.runtime import manifest
 from tests.conftest import Condor
-from tests.pool.conftest import Job, render, submit
+from tests.pool.conftest import Job, osgdl, render, submit
 from tests.pool.test_trainer import configure
 from unet_segmentation import cli as trainer
 
 pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("staging")]
 
 DEST = "osdf:///ospool/ap40/data/osgdl-tests/brats"
-
-
-def osgdl(folder: Path, *words: str) -> str:
-    """The command's standard output."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        done = CliRunner().invoke(app, list(words), catch_exceptions=False)
-    finally:
-        os.chdir(before)
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -289,3 +289,10 @@ def test_other_bytes_are_refused_or_mean_what_they_say(data: st.DataObject) -> N
 def test_noise(content: bytes) -> None:
     with pytest.raises(manifest.Damaged):
         manifest.parse(content)
+
+
+def test_one_manifest_has_one_form() -> None:
+    """Else the same manifest had two hashes, and two names."""
+    content = encoded(GOOD)
+    with pytest.raises(manifest.Damaged, match="written in another form; wanted keys in order"):
+        manifest.parse(json.dumps(json.loads(content), indent=2).encode())

@@ -152,3 +152,44 @@ def test_match_wants_a_file_that_is_there(tmp_path: Path) -> None:
     assert osgdl("match").returncode == 2
     done = osgdl("match", "none.sub", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "") and "none.sub: no such file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stage", "data", "out", "--scored"), "--scored: no folds; it says what"),
+        (("stage", "data", "out", "--i-know-it-is-allowed", " "), "--i-know-it-is-allowed: no reason; those who use"),
+        (("stage", "plan", "data", "osdf://ospool/ap40/data/jane"), "DEST='osdf://ospool/ap40/data/jane': not an"),
+        (("stage", "plan", "data", "osdf:///ospool/ap40/data//b"), "DEST='osdf:///ospool/ap40/data//b': an empty name"),
+    ],
+)  # fmt: skip
+def test_a_wrong_staging_is_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("a")
+    done = osgdl(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"osgdl: {said}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("a")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OSGDL_CACHE", str(tmp_path / "file/cache"))
+    done = osgdl("stage", "data", "out", "--no-verify", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "Not a directory; a folder that can be written is wanted. Set OSGDL_CACHE to one." in done.stderr
+
+
+def test_what_stops_a_staging_says_how_to_go_on(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['osgdl', 'stage', 'data', 'out', '--no-verify']\n"
+        "from submit import cli, staging\n"
+        "def stopped(*_): raise KeyboardInterrupt\n"
+        "staging.stage = stopped\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 130 and done.stderr.startswith("stopped; what was uploaded stays, and the same command")
+    assert "Traceback" not in done.stderr

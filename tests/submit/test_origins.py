@@ -115,7 +115,6 @@ def test_another_url_is_refused_with_the_one_that_is_meant(dest: str, mend: str)
         "osdf:///ospool/ap40/data",
         "osdf:///ospool/a b/data/jane",
         "osdf:///ospool/ap40/data/../x",
-        "osdf:///ospool/ap40//data/jane",
         "osdf:///ospool/ap40/data/jane,x",
         "osdf:///ospool/ap40/data/jane/%20",
     ],
@@ -124,6 +123,12 @@ def test_a_place_that_nobody_is_given_or_no_transfer_takes(dest: str) -> None:
     with pytest.raises(
         StageError, match=r"above the folders that people are given|not a path that every transfer takes"
     ):
+        origins.find(dest)
+
+
+@pytest.mark.parametrize("dest", ["osdf:///ospool/ap40//data/jane", "osdf:///ospool/ap40/data//brats"])
+def test_a_variable_that_is_not_set(dest: str) -> None:
+    with pytest.raises(StageError, match=r"an empty name between slashes; .* Is the \$USER in it set\.$"):
         origins.find(dest)
 
 

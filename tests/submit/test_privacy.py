@@ -188,3 +188,8 @@ def test_what_cannot_be_looked_into(tmp_path: Path) -> None:
     for name in ("a.nii", "a.npy", "gone.json"):
         assert found[name].what == privacy.UNREADABLE and found[name].serious
     assert "unpack it" in "\n".join(describe(list(found.values())))
+
+
+def test_a_file_that_cannot_be_read_is_not_to_be_scrubbed() -> None:
+    lines = describe([Finding("p1/t1.nii.gz", "the file", privacy.UNREADABLE)])
+    assert lines[-1] == "Nothing was sent. Mend these files, or leave them out."

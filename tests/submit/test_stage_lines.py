@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import htcondor2
 import pytest
 
-from submit import check, project, stage_lines
+from submit import check, stage_lines
 from submit.errors import KitError
 from submit.stage_lines import Change
 from submit.submission import Submission
@@ -26,17 +25,6 @@ transfer_input_files = a.txt, \\
 request_disk = 1GB
 queue
 """
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project.new("unet-segmentation", {"username": "jane"}, tmp_path_factory.mktemp("made"), ask=False)
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    """A project; its image is on CVMFS."""
-    return Path(shutil.copytree(made, tmp_path / "project"))
 
 
 def own(folder: Path, text: str = OWN, name: str = "own.sub") -> Path:

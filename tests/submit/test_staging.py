@@ -32,20 +32,7 @@ from tests.submit.dataset_maker import (
 SMALL = Options(verify=False, shard_bytes=3000)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OSGDL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return patients(tmp_path / "brats")
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    return tmp_path / "origin"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

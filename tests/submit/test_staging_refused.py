@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from submit import dataset_facts, packs, staging
+from submit import dataset_facts, packs, staging, trainer
 from submit.errors import StageError
 from submit.origin import Room
 from submit.origin_folder import FolderOrigin
@@ -27,19 +27,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = replace(UNCHECKED, shard_bytes=3000)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OSGDL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return patients(tmp_path / "brats")
-
-
-@pytest.fixture
-def dest(tmp_path: Path) -> Path:
-    return tmp_path / "origin"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def refused(source: Path, dest: Path, words: str, options: Options = SMALL, lines: int = 1) -> str:
@@ -260,8 +248,8 @@ def test_a_folder_that_says_it_is_prepared(source: Path, dest: Path) -> None:
 
 
 def test_no_trainer(source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_facts.importlib.util, "find_spec", lambda name: None)
-    words = "unet_segmentation: not installed here, and no project with a job/ folder; .* --no-verify"
+    monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: None)
+    words = "no unet_segmentation in it; a project's folder is wanted\\. .* --no-verify"
     refused(source, dest, words, Options())
 
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from submit import check, project, sweep, sweep_results
+from submit import check, sweep, sweep_results
 from submit.description import Description
 from submit.errors import KitError
 from submit.submission import Submission
 
 KEYS = ("train.batch_size", "train.loss")
 TRIALS = [("4", "dice"), ("8", "dice"), ("8", '"dice+cross-entropy"')]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project.new("unet-segmentation", {"username": "jane"}, tmp_path_factory.mktemp("made"), ask=False)
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "project"))
 
 
 def finish(folder: Path, number: int, out: str = "sweep", **metrics: object) -> None:
