@@ -24,7 +24,7 @@ LONGEST_PATH = 400
 MOST_EPOCHS = 100_000
 # names that lie in the job's working directory, or in the project, for another purpose
 TAKEN = (
-    *("job", "run.sh", "config.toml", "checkpoint", "results", "logs", "container.def"),
+    *("job", "run.sh", "train.py", "config.toml", "checkpoint", "results", "logs", "container.def"),
     *("train.sub", "predict.sub", "evaluate.sub"),
 )
 _WORDS = {
@@ -46,8 +46,8 @@ _WORDS = {
 }
 
 
-def check(answers: Mapping[str, object]) -> None:
-    """Accepts the answers, or names the first that cannot be used.
+def check(template: str, answers: Mapping[str, object]) -> None:
+    """Accepts the answers to a template's questions, or names the first that cannot be used.
 
     Raises:
         AnswerError: an answer, alone or with another, cannot go into a submit file.
@@ -62,7 +62,7 @@ def check(answers: Mapping[str, object]) -> None:
     for name, (pattern, wanted, fix) in _WORDS.items():
         if not pattern.fullmatch(texts[name]):
             raise AnswerError(wrong(name, texts[name], "not such a name", wanted, fix))
-    choice("framework", texts["framework"], images.offered())
+    choice("framework", texts["framework"], images.answered(template))
     choice("image_syntax", texts["image_syntax"], images.SYNTAXES)
     choice("job_duration", texts["job_duration"], JOB_DURATIONS)
     images.lines(images.parse(texts["image"]), texts["image_syntax"])

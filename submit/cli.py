@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from submit import cli_request, cli_stage, cli_workflow
+from submit import cli_request, cli_scale, cli_stage, cli_try, cli_workflow
 from submit.errors import KitError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -18,6 +18,10 @@ app.add_typer(pool_app, name="pool", help="A real HTCondor pool with simulated G
 app.add_typer(cli_stage.app, name="stage")
 app.add_typer(cli_workflow.sweep_app, name="sweep")
 app.command()(cli_workflow.folds)
+app.command("try")(cli_try.run)
+app.command()(cli_scale.scale)
+app.command()(cli_workflow.ensemble)
+app.command()(cli_workflow.chain)
 app.add_typer(image_app, name="image", help="Build, name, push and choose container images.")
 for _command in (cli_request.gpus, cli_request.check, cli_request.migrate, cli_request.match):
     app.command()(_command)

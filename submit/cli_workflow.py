@@ -1,4 +1,4 @@
-"""The commands that write many jobs at once: folds, sweep; registered by submit.cli."""
+"""The commands that write many jobs at once: folds, sweep, ensemble, chain; registered by submit.cli."""
 
 from __future__ import annotations
 
@@ -60,26 +60,58 @@ def make(
     ] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Every combination of the lists.")] = False,
     count: Annotated[int | None, typer.Option("--random", metavar="N", help="So many drawn trials.")] = None,
+    halve: Annotated[
+        int | None, typer.Option("--halving", metavar="N", help="So many drawn trials, of which the best go on.")
+    ] = None,
+    rungs: Annotated[int | None, typer.Option("--rungs", help="With --halving: how many; default 3.")] = None,
+    keep: Annotated[str, typer.Option("--keep", help="With --halving: the share that goes on; default 1/3.")] = "",
+    sampler: Annotated[
+        str, typer.Option("--sampler", help="With --halving: random, or tpe: optuna proposes a third of later rungs.")
+    ] = "",
+    by: Annotated[str, typer.Option("--by", help="With --halving: the score, a number of metrics.json.")] = "",
+    lowest: Annotated[bool, typer.Option("--lowest", help="With --halving: the lowest score is the best.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same trials.")] = 1,
     out: Out = "sweep",
     as_json: AsJson = False,
 ) -> None:
-    """Write a submit file of many trainings; again: for those without results. Wait until none is in the queue.
+    """Write a submit file of many trainings; again: for those without results, once none is in the queue.
 
     SPACE.toml has the sections of config.toml; each key a list, or { from = 1e-4, to = 1e-2, log = true } to draw from.
+    --halving writes a workflow: all trials train for a short time, the best third three times as long, and so on, up to
+    what config.toml says.
 
     Examples: osgdl sweep space.toml --grid && condor_submit sweep.sub; osgdl sweep space.toml --random 200
-    osgdl sweep --out sweep
+    osgdl sweep --out sweep; osgdl sweep space.toml --halving 27 && condor_submit_dag sweep.dag
     """
-    from submit import sweep, trials
+    from submit import halving, sweep, trials
+    from submit import rungs as planning
 
+    ways = sum([grid, count is not None, halve is not None])
+    if space is None and ways:
+        raise typer.BadParameter("--grid, --random and --halving are for a SPACE.toml: name one")
+    if space is not None and ways != 1:
+        raise typer.BadParameter("give one of --grid, --random N, --halving N")
+    if halve is None and (rungs is not None or keep or sampler or by or lowest):
+        raise typer.BadParameter("--rungs, --keep, --sampler, --by and --lowest are for --halving N")
+    if space is not None and halve is not None:
+        plan = planning.planned(
+            Path(), trials.read(space), halve, rungs or planning.RUNGS, keep or planning.KEEP, seed,
+            sampler or "random", by, lowest,
+        )  # fmt: skip
+        dag = halving.write(Path(), space, plan, out)
+        if as_json:
+            about = {"dag": str(dag), "budget": plan.budget, "places": plan.places, "amounts": plan.amounts}
+            typer.echo(json.dumps(about))
+        else:
+            for rung, (places, amount) in enumerate(zip(plan.places, plan.amounts, strict=True)):
+                typer.echo(f"rung {rung}: {places:,} trials, {plan.budget} = {amount:g}")
+        _say(f"next: condor_submit_dag {dag}   (then: osgdl sweep results --out {out})")
+        return
     if space is None:
-        if grid or count is not None:
-            raise typer.BadParameter("--grid and --random are for a SPACE.toml: name one")
+        if halving.is_one(Path(), out):
+            raise typer.BadParameter(f"{out} has rungs, and its workflow goes on: condor_submit_dag {out}.dag")
         keys, wanted = tuple[str, ...](), list[trials.Trial]()
     else:
-        if grid == (count is not None):
-            raise typer.BadParameter("give --grid, or --random N")
         held = trials.read(space)
         keys = tuple(held)
         wanted = trials.grid(held) if count is None else trials.drawn(held, count, seed)
@@ -104,11 +136,76 @@ def results(
 
     Examples: osgdl sweep results; osgdl sweep results --by mean_dice.enhancing --best 5
     """
-    from submit import sweep_results
+    from submit import halving, sweep_results
 
-    found = sweep_results.gather(Path(), out, by, lowest)
+    read = halving.gather if halving.is_one(Path(), out) else sweep_results.gather
+    found = read(Path(), out, by, lowest)
     if as_json:
-        typer.echo(json.dumps({"by": found.by, "trials": [row.as_dict() for row in found.rows]}))
+        rungs = [{"trials": members, "scored": scored} for members, scored in found.rungs]
+        typer.echo(json.dumps({"by": found.by, "rungs": rungs, "trials": [row.as_dict() for row in found.rows]}))
     else:
         typer.echo(sweep_results.text(found, most))
     _say(f"all of them: {out}/results.csv; the best of many looks better than it is: score it on patients no trial saw")
+
+
+@sweep_app.command("rung")
+def rung(number: Annotated[int, typer.Argument(metavar="RUNG", help="From 1 on.")], out: Out = "sweep") -> None:
+    """Choose who goes on into a rung; the workflow of --halving runs it between two of them.
+
+    Example: osgdl sweep rung 1 --out sweep
+    """
+    from submit import halving
+
+    chosen = halving.choose(Path(), out, number)
+    typer.echo(f"rung {number}: trials {', '.join(map(str, chosen))}")
+
+
+def ensemble(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--models", help="Networks, or a pattern of them; may be repeated. Default: of the folds."),
+    ] = None,
+    data: Annotated[str, typer.Option("--data", help="A folder, or a manifest. Default: predict.sub's.")] = "",
+    each: Annotated[int | None, typer.Option("--each", metavar="N", help="Patients of a job; default 10.")] = None,
+    out: Out = "ensemble",
+    as_json: AsJson = False,
+) -> None:
+    """Write a submit file that predicts many patients with several networks together, or with one; some patients a job.
+
+    Again: puts what came home into one folder, and queues what is left.
+
+    Examples: osgdl ensemble --data new && condor_submit ensemble.sub; osgdl ensemble
+    osgdl ensemble --models results/12.0/model.keras --data staged/brats-manifest-HASH.json --each 20 --out brats
+    """
+    from submit import ensemble as workflow
+
+    made = workflow.write(Path(), models or (), data, each, out)
+    left = len(made.waiting)
+    if as_json:
+        about = {"file": str(made.file), "models": made.models, "patients": made.patients, "chunks": made.chunks}
+        typer.echo(json.dumps({**about, "queued": left, "predictions": str(made.predictions)}))
+    else:
+        typer.echo(
+            f"{len(made.models)} networks, {made.patients:,} patients; {left:,} of {made.chunks:,} jobs to queue, "
+            f"{made.chunks - left:,} have results"
+        )
+    again = f"next: condor_submit {made.file}   (then, to gather the results: osgdl ensemble --out {out})"
+    _say(again if left else f"all predictions: {made.predictions}")
+
+
+def chain(
+    links: Annotated[int, typer.Option("--links", help="How many jobs, one after the other.")],
+    out: Out = "chain",
+    as_json: AsJson = False,
+) -> None:
+    """Write a workflow of one training in several jobs, each with its share of the steps; the network is the same.
+
+    For pools whose slots are shorter than the training. Data, settings, results: as train.sub says.
+
+    Examples: osgdl chain --links 4 && condor_submit_dag chain.dag
+    """
+    from submit import chain as workflow
+
+    made = workflow.write(Path(), links, out)
+    typer.echo(json.dumps({"dag": str(made.dag), "links": links, "result": made.result}) if as_json else str(made.dag))
+    _say(f"next: osgdl check {made.dag} && condor_submit_dag {made.dag}   (at the end: {made.result})")

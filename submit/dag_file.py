@@ -13,11 +13,26 @@ RETRIES, WRONG_INPUT = 1, 65
 
 @dataclass(frozen=True)
 class Layer:
-    """Nodes NAME-0, NAME-1, ... of one submit file, with what each of them says by VARS."""
+    """Nodes of one submit file, with what each of them says by VARS: NAME-0, NAME-1, ...
+
+    Attributes:
+        alone: the only node is called NAME.
+        job: a job runs; without one the node is its `pre` alone.
+        pre: words of the command that runs on the access point before each node's job; {node} is the node's name.
+        notes: the file that takes what it prints.
+        skip: exit code of `pre` with which the node is done without its job.
+        fails: a failed job fails the node, after another try; otherwise the node is done, too.
+    """
 
     name: str
     submit_file: str
-    said: Sequence[Mapping[str, str]]
+    said: Sequence[Mapping[str, str]] = ({},)
+    alone: bool = False
+    job: bool = True
+    pre: Sequence[str] = ()
+    notes: str = ""
+    skip: int | None = None
+    fails: bool = True
 
 
 class _Here(PurePosixPath):
@@ -32,29 +47,46 @@ def dag_text(layers: Sequence[Layer]) -> str:
     from htcondor2 import dags
     from htcondor2.dags import writer
 
+    alone = {layer.name for layer in layers if layer.alone}
+    notes = {layer.name: layer.notes for layer in layers if layer.notes}
+
+    class Names(dags.SimpleFormatter):  # type: ignore[misc]
+        """NAME-NUMBER, or NAME."""
+
+        def generate(self, layer_name: str, node_index: int) -> str:
+            return layer_name if layer_name in alone else f"{layer_name}-{node_index}"
+
     class Writer(writer.DAGWriter):  # type: ignore[misc]
         """With the reason for trying again, which `osgdl check` would ask for."""
 
         def yield_node_meta_lines(self, node: Any, name: str) -> Iterator[str]:
-            yield "# meant: what the job's own tries did not mend is queued anew, once"
-            yield "# osgdl: ignore OSG802"
-            yield from super().yield_node_meta_lines(node, name)
+            if node.retries is not None:
+                yield "# meant: what the job's own tries did not mend is queued anew, once"
+                yield "# osgdl: ignore OSG802"
+            for line in super().yield_node_meta_lines(node, name):
+                debug = f"SCRIPT DEBUG {notes[node.name]} ALL PRE" if node.name in notes else "SCRIPT PRE"
+                yield line.replace("SCRIPT PRE", debug, 1).replace("{node}", name)
 
     dag, last = dags.DAG(), None
     for layer in layers:
-        about = {
+        about: dict[str, Any] = {
             "name": layer.name,
             "submit_description": _Here(layer.submit_file),
             "vars": [dict(said) for said in layer.said],
-            "retries": RETRIES,
-            "retry_unless_exit": WRONG_INPUT,
+            "noop": not layer.job,
         }
+        if layer.job and layer.fails:
+            about |= {"retries": RETRIES, "retry_unless_exit": WRONG_INPUT}
+        if layer.pre:
+            about |= {"pre": dags.Script(layer.pre[0], list(layer.pre[1:])), "pre_skip_exit_code": layer.skip}
+        if not layer.fails:
+            about["post"] = dags.Script("/bin/true")
         if last is None:
             last = dag.layer(**about)
         else:
             last = last.child_layer(
                 edge=dags.OneToOne() if len(last) == len(layer.said) else dags.ManyToMany(), **about
             )
-    lines = Writer(dag, dags.SimpleFormatter(separator="-")).yield_dag_file_lines()
+    lines = Writer(dag, Names()).yield_dag_file_lines()
     head = "# Written by osgdl; start it in the folder of the submit files:  condor_submit_dag FILE\n"
     return head + "".join(f"{line}\n" for line in lines)

@@ -9,7 +9,7 @@ from submit.errors import ImageError
 
 # `name==version` as pip writes it; the CUDA libraries are of no use without a GPU
 _PIN = re.compile(r"(?<![\w.-])([A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+)")
-_CUDA = "nvidia-"
+_CUDA = ("nvidia-", "jax-cuda")
 
 
 def pins(text: str) -> list[str]:

@@ -48,13 +48,13 @@ def find(train: Submission) -> Views | None:
         if data.suffix != ".json" or not data.is_file():
             return None
         paths = [data]
-    seeds = [View(path, _read(path)) for path in paths]
+    seeds = [read(path) for path in paths]
     where, one = seeds[0].path, seeds[0].held
     if one.kind == "prepared":
         raise KitError(wrong("data", where.name, "prepared patients, whose own files are not there to be scored",
                              "the patients' own files", _STAGE))  # fmt: skip
     of = one.view["of"] if one.view else one.sha256()
-    near = [View(path, _read(path)) for path in sorted(where.parent.glob("*-manifest-*.json"))]
+    near = [read(path) for path in sorted(where.parent.glob("*-manifest-*.json"))]
     whole = next((view for view in near if not view.held.view and view.held.sha256() == of), None)
     if whole is None:
         raise KitError(f"{where}: the manifest of the whole data is not beside it; all of staged/ is wanted. {_STAGE}.")
@@ -103,8 +103,13 @@ def _lines(path: Path) -> list[str]:
         ) from None
 
 
-def _read(path: Path) -> Manifest:
+def read(path: Path) -> View:
+    """A manifest in a project.
+
+    Raises:
+        KitError: it is none.
+    """
     try:
-        return manifests.read(path)
+        return View(path, manifests.read(path))
     except (manifests.Damaged, OSError) as fault:
         raise KitError(f"{path}: {fault}; a manifest that `osgdl stage` wrote is wanted. {_STAGE}.") from None

@@ -11,27 +11,28 @@ was held out, and scores all of them in one report at the end.
 
 from __future__ import annotations
 
-import re
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from submit import fold_views, stage_lines, trainer
+from submit import fold_views, named_files, node_job, stage_lines, trainer
 from submit.dag_file import Layer, dag_text
-from submit.description import Description
 from submit.errors import KitError, wrong
-from submit.runtime.files import write_atomic
+from submit.node_job import EVALUATE, PREDICT, SETTINGS, TRAIN
 from submit.stage_lines import Change
 from submit.submission import Submission
 from submit.trials import quoted
 
-TRAIN, PREDICT, EVALUATE = "train.sub", "predict.sub", "evaluate.sub"
 SPLITS = "splits.json"
 FOLDS = 5  # Dong et al. 2017
-# what the nodes say by VARS, by submit file; each stands in the file's `if ! defined` or has a default there
-_SAID = {TRAIN: ("data", "result"), PREDICT: ("data", "model", "result"), EVALUATE: ("data", "predictions", "result")}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# what the nodes say by VARS, by submit file
+_SAID = {
+    TRAIN: ("data", "result", SETTINGS),
+    PREDICT: ("data", "model", "result"),
+    EVALUATE: ("data", "predictions", "result"),
+}
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def write(project: Path, count: int | None = None, out: str = "folds") -> Folds:
     Raises:
         KitError: no project, its data cannot be split or are staged otherwise, or OUT is taken.
     """
-    if not _NAME.fullmatch(out):
-        raise KitError(wrong("--out", out, "no name", "letters, digits and . _ - are wanted", "E.g. --out folds"))
-    jobs = {name: _submission(project / name) for name in _SAID}
+    named_files.require_name(out)
+    # train.sub may still have the queue of a job for each staged fold
+    jobs = {name: node_job.read(project / name, said, one=name != TRAIN) for name, said in _SAID.items()}
     where = f"results/{out}"
     staged = fold_views.find(jobs[TRAIN])
     changes: list[Change] = []
@@ -84,15 +85,15 @@ def write(project: Path, count: int | None = None, out: str = "folds") -> Folds:
         trains = [fold_views.sent(view, project) for view in staged.trains]
         predicts = [fold_views.sent(view, project) for view in staged.held_out]
         whole = fold_views.sent(staged.whole, project)
-    layers = _layers(where, trains, predicts, whole)
-    wanted = _wanted(project, out, dag_text(layers), splits)
+    trains = [_with_layout(project, jobs[TRAIN], one) for one in trains]
+    layers = _layers(where, trains, predicts, _with_layout(project, jobs[EVALUATE], whole))
+    files = {} if splits is None else {project / out / SPLITS: splits}
+    wanted = named_files.missing(project, out, {**files, project / f"{out}.dag": dag_text(layers).encode()})
     if staged is not None:  # disk enough for the largest; their own data stand back behind VARS
         changes += stage_lines.use(_largest(staged.trains), [project / TRAIN])
         changes += stage_lines.use(_largest(staged.held_out), [project / PREDICT]) if predicts else []
         changes += stage_lines.use(staged.whole.path, [project / EVALUATE])
-    for path, content in wanted.items():  # the workflow last
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, content)
+    named_files.write(wanted)
     return Folds(project / f"{out}.dag", number, f"{where}/report/report.html", changes, said)
 
 
@@ -124,29 +125,17 @@ def _layers(
     return [*layers, Layer("report", EVALUATE, [report])]
 
 
-def _submission(path: Path) -> Submission:
-    """A submit file that takes what a node says.
-
-    Raises:
-        KitError: it is not there, or a line of it would win over the node.
-    """
-    if not path.is_file():
-        raise KitError(f"{path}: not there; a project made by `osgdl new` is wanted. Change into its folder.")
-    job = Submission(Description.read(path))
-    for name in _SAID[path.name]:
-        command = job.command(name)
-        if command is None or command.unless.lower() != name:
-            line = command.first if command else job.queue_line
-            raise KitError(
-                f"{path}:{line}: {name} is {'set for every job' if command else 'not set'}; each node has its own. "
-                f"Write `if ! defined {name}`, `{name} = ...`, `endif`, and use $({name}), as new projects do."
-            )
-    if path.name == TRAIN and "$(settings" not in job.raw("arguments"):
-        raise KitError(
-            f"{path}:{job.line('arguments')}: arguments have no $(settings:); it says to the trainer which fold. "
-            "Write it at their end, and take run.sh from a new project."
-        )
-    return job
+def _with_layout(project: Path, job: Submission, said: dict[str, str]) -> dict[str, str]:
+    """What a node says, and a layout's file of the user's own, where config.toml names one and the job lacks it."""
+    try:
+        config = tomllib.loads((project / "config.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return said  # the trainer says so
+    layout = config.get("data", {}).get("layout", "auto")
+    listed = [entry.strip() for entry in job.value("transfer_input_files").split(",")]
+    if not layout.endswith(".toml") or layout in listed or not (project / layout).is_file():
+        return said
+    return {**said, "data_objects": ", ".join(filter(None, [said.get("data_objects", ""), layout]))}
 
 
 def _split(project: Path, data: str, count: int) -> tuple[bytes, str]:
@@ -170,23 +159,6 @@ def _require(done: subprocess.CompletedProcess[str], folder: Path) -> None:
     if done.returncode:
         lines = [line for line in done.stdout.splitlines() if line.strip()]
         raise KitError("\n".join([*lines[-5:], f"data={str(folder)!r}: cannot be split, as said above. Mend that."]))
-
-
-def _wanted(project: Path, out: str, text: str, splits: bytes | None) -> dict[Path, bytes]:
-    """What is to be written, the workflow last; nothing where all of it is there.
-
-    Raises:
-        KitError: another workflow of that name, or results of it, are there.
-    """
-    dag, folder, results = project / f"{out}.dag", project / out, project / "results" / out
-    wanted = {**({folder / SPLITS: splits} if splits is not None else {}), dag: text.encode()}
-    if all(path.is_file() and path.read_bytes() == content for path, content in wanted.items()):
-        return {}
-    for path in (dag, folder, results):
-        if path.exists():
-            mend = f"Choose another with --out, or remove {out}.dag*, {out}/ and results/{out}/"
-            raise KitError(wrong("--out", out, f"{path.relative_to(project)} is there", "a new name is wanted", mend))
-    return wanted
 
 
 def _largest(views: Sequence[fold_views.View]) -> Path:

@@ -43,7 +43,7 @@ def bounds(image: OfferedImage) -> Bounds:
     """What an offered image needs: its framework's bounds with the cuDNN that its recipe pins."""
     framework, version = image.framework.rsplit("-", 1)
     pinned = dict(package.split("==") for package in image.cuda_packages)
-    return compatibility.of_framework(framework, version, cudnn=pinned["nvidia-cudnn-cu12"])
+    return compatibility.of_framework(framework, version, image.variant or None, pinned["nvidia-cudnn-cu12"])
 
 
 def request(image: OfferedImage, gpus: int, gpu_memory: str, image_on_disk: bool) -> GpuRequest:

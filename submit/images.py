@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,11 @@ class OfferedImage:
     """A row of data/images.toml: an image whose recipe the templates write. The fields are described there."""
 
     framework: str
+    variant: str
+    name: str
     tag: str
+    answers: Mapping[str, str]
+    modules: tuple[str, ...]
     base: str
     packages: tuple[str, ...]
     cuda_note: str
@@ -74,11 +79,11 @@ class OfferedImage:
     @property
     def cvmfs_path(self) -> str:
         """The name this image would have on CVMFS."""
-        return f"{CVMFS_REPOSITORY}/osg-dl-kit/unet-segmentation:{self.tag}"
+        return f"{CVMFS_REPOSITORY}/osg-dl-kit/{self.name}:{self.tag}"
 
 
 def offered() -> dict[str, OfferedImage]:
-    """The rows of data/images.json by framework, in the order they are offered."""
+    """The rows of data/images.json by framework."""
     rows: list[dict[str, Any]] = json.loads(
         (Path(__file__).parent / "data" / "images.json").read_text(encoding="utf-8")
     )["images"]
@@ -89,6 +94,12 @@ def offered() -> dict[str, OfferedImage]:
         }
         images[row["framework"]] = OfferedImage(**fields)
     return images
+
+
+def answered(template: str) -> dict[str, OfferedImage]:
+    """The images that a template offers, by the answer that means one, in the order they are offered."""
+    rows = offered().values()
+    return {image.answers[template]: image for image in rows if template in image.answers}
 
 
 def parse(reference: str) -> Image:

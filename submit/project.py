@@ -18,16 +18,10 @@ from submit import answers, images
 from submit.description import Description, key
 from submit.errors import AnswerError, ImageError, wrong
 from submit.images import CONTAINER_IMAGE, SINGULARITY_IMAGE, ImageLines
-from submit.rendering import ROOT
+from submit.rendering import templates_root
 
 DEFAULT_TEMPLATE = "unet-segmentation"
 GUARD = "image_guard"
-
-
-def templates_root() -> Path:
-    """The folder with cookiecutter.json and templates/: the clone's root, or inside the installed package."""
-    packaged = ROOT / "submit"
-    return packaged if (packaged / "cookiecutter.json").is_file() else ROOT
 
 
 def templates() -> dict[str, str]:

@@ -18,7 +18,7 @@ from submit import gpus, images
 from submit.answers import check, login, slug, submit_string
 from submit.compatibility import Bounds
 from submit.errors import AnswerError, KitError, wrong
-from submit.images import ImageLines, OfferedImage, offered
+from submit.images import ImageLines, OfferedImage
 from submit.runtime.files import write_json
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
     "image",
     "image_lines",
     "login",
-    "offered",
     "submit_string",
+    "templates_root",
     "version",
 ]
 
@@ -41,12 +41,18 @@ ROOT = Path(__file__).resolve().parents[1]  # holds submit/ and unet_segmentatio
 RECORD = "osgdl.json"
 
 
+def templates_root() -> Path:
+    """The folder with cookiecutter.json and templates/: the clone's root, or inside the installed package."""
+    packaged = ROOT / "submit"
+    return packaged if (packaged / "cookiecutter.json").is_file() else ROOT
+
+
 def answers(cookiecutter: Mapping[str, object]) -> dict[str, object]:
     """The user's answers out of cookiecutter's context, which also holds private variables."""
     return {name: value for name, value in cookiecutter.items() if not name.startswith("_")}
 
 
-def checked_slug(cookiecutter: Mapping[str, object]) -> str:
+def checked_slug(template: str, cookiecutter: Mapping[str, object]) -> str:
     """The project's folder name, from answers that have been checked.
 
     Raises:
@@ -56,7 +62,7 @@ def checked_slug(cookiecutter: Mapping[str, object]) -> str:
     from cookiecutter.exceptions import FailedHookException
 
     try:
-        check(answers(cookiecutter))
+        check(template, answers(cookiecutter))
     except KitError as error:
         raise FailedHookException(str(error)) from error
     return slug(str(cookiecutter["project_name"]))
@@ -64,7 +70,8 @@ def checked_slug(cookiecutter: Mapping[str, object]) -> str:
 
 def image(cookiecutter: Mapping[str, str]) -> OfferedImage:
     """The row of data/images.toml that was chosen."""
-    return offered()[cookiecutter["framework"]]
+    answer = cookiecutter["framework"]  # means the same in every template
+    return next(row for row in images.offered().values() if answer in row.answers.values())
 
 
 def image_lines(cookiecutter: Mapping[str, str]) -> ImageLines:
@@ -96,10 +103,10 @@ def version() -> str:
     return str(installed.metadata["Version"])
 
 
-def before(given: Mapping[str, object], folder: str) -> int:
+def before(template: str, given: Mapping[str, object], folder: str) -> int:
     """The pre_gen hook: 0 to go on; 1 after one line on stderr about an answer that cannot be used."""
     try:
-        check(given)
+        check(template, given)
         if folder != slug(str(given["project_name"])):
             raise AnswerError(
                 wrong(
@@ -116,16 +123,17 @@ def before(given: Mapping[str, object], folder: str) -> int:
     return 0
 
 
-def after(template: str, given: Mapping[str, object], project: Path = Path()) -> None:
-    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, and the record that lets a
-    later kit update it.
+def after(template: str, given: Mapping[str, object], trainer: bool = True, project: Path = Path()) -> None:
+    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, the U-Net's trainer where
+    `trainer` says so, and the record that lets a later kit update it.
     """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
     copyfile = (
         shutil.copyfile
     )  # not copy2: the copies are the project's own, whatever mode and time the kit's files have
     job = project / "job"
-    shutil.copytree(ROOT / "unet_segmentation", job / "unet_segmentation", ignore=ignore, copy_function=copyfile)
+    if trainer:
+        shutil.copytree(ROOT / "unet_segmentation", job / "unet_segmentation", ignore=ignore, copy_function=copyfile)
     shutil.copytree(ROOT / "submit" / "runtime", job / "submit" / "runtime", ignore=ignore, copy_function=copyfile)
     copyfile(ROOT / "submit" / "__init__.py", job / "submit" / "__init__.py")
     write_json(project / RECORD, {"kit_version": version(), "template": template, "answers": dict(given)})

@@ -12,23 +12,19 @@ import csv
 import io
 import json
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from submit import trainer, trials
+from submit import eventlog, named_files, node_job, trainer, trials
 from submit.description import Description
 from submit.errors import KitError, wrong
 from submit.runtime.files import write_atomic
-from submit.submission import Submission
 from submit.trials import Trial
 
 MAX_IDLE = 2000  # OSPool's documented way past 10,000 jobs in the queue (policy.md)
 CHECKED = 300  # trials that the trainer's configuration is asked about
 FINISHED = "metrics.json"  # a trial writes it last
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ONE_JOB = re.compile(r"\s*queue(?:\s+1)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,32 +44,38 @@ def folder(number: int) -> str:
 
 def write(project: Path, keys: Sequence[str], wanted: Sequence[Trial], out: str = "sweep") -> Sweep:
     """Writes the submit file and the lists. Trials that were written before stay, and are not queued again where their
-    results are there; a job that is still in the queue is.
+    results are there.
 
     Args:
         keys: of the settings; empty: go on with the trials that were written before.
         wanted: the trials.
 
     Raises:
-        KitError: no project, a setting that the trainer refuses, or OUT holds another sweep.
+        KitError: no project, a setting that the trainer refuses, OUT holds another sweep, jobs of it are in the queue.
     """
-    if not _NAME.fullmatch(out):
-        raise KitError(wrong("--out", out, "no name", "letters, digits and . _ - are wanted", "E.g. --out sweep"))
-    description = _prepared(project / "train.sub", out)
+    named_files.require_name(out)
+    description = _prepared(project, out)
     keys, listed = _merged(project, tuple(keys), list(wanted), out)
     done = finished(project, out)
     waiting = [number for number in range(len(listed)) if folder(number) not in done]
-    _ask_trainer(project, keys, [listed[number] for number in waiting])
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["trial", *keys, "folder"])
-    writer.writerows([folder(at), *trial, f"results/{out}/{folder(at)}"] for at, trial in enumerate(listed))
+    if waiting:
+        require_out_of_queue(project, out)
+    ask_trainer(project, keys, [listed[number] for number in waiting])
     rows = "".join(f"{folder(at)} {trials.quoted(trials.settings(keys, listed[at]))}\n" for at in waiting)
     (project / out).mkdir(exist_ok=True)
-    write_atomic(project / out / "trials.csv", table.getvalue().encode())
+    write_atomic(project / out / "trials.csv", table(keys, listed, out))
     write_atomic(project / out / "trials.txt", rows.encode())
     write_atomic(project / f"{out}.sub", description.text.encode("utf-8", "surrogateescape"))
     return Sweep(project / f"{out}.sub", keys, listed, waiting)
+
+
+def table(keys: Sequence[str], listed: Sequence[Trial], out: str) -> bytes:
+    """What OUT/trials.csv holds."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", *keys, "folder"])
+    writer.writerows([folder(at), *trial, f"results/{out}/{folder(at)}"] for at, trial in enumerate(listed))
+    return text.getvalue().encode()
 
 
 def read(project: Path, out: str) -> tuple[tuple[str, ...], list[Trial]]:
@@ -104,32 +106,52 @@ def finished(project: Path, out: str) -> set[str]:
         return set()
 
 
-def _prepared(path: Path, out: str) -> Description:
-    """train.sub with the sweep's queue.
+def log_of(out: str) -> str:
+    """The event log of all jobs of a sweep: it says which of them are in the queue."""
+    return f"logs/{out}.log"
+
+
+def require_out_of_queue(project: Path, out: str) -> None:
+    """Nothing, where no job of an earlier submit is left: what is queued twice would write the same results.
 
     Raises:
-        KitError: it is not there, queues several jobs, or takes no settings or result.
+        KitError: there is one.
     """
-    if not path.is_file():
-        raise KitError(f"{path}: not there; a project made by `osgdl new` is wanted. Change into its folder.")
-    job = Submission(Description.read(path))
-    for name in ("settings", "result"):
-        if f"$({name}" not in job.raw("arguments"):
-            raise KitError(
-                f"{path}:{job.line('arguments')}: arguments have no $({name}), which a trial sets. "
-                "Write it there and take run.sh from a new project."
-            )
-    description = job.description
-    if not _ONE_JOB.fullmatch(description.queue()):
-        statement = description.queue().strip() or "no queue"
-        raise KitError(f"{path}:{job.queue_line}: {statement}; want `queue 1`: a trial is one job. Write that there.")
-    description.set("result", f"results/{out}/$(trial)")
-    description.set("max_idle", str(MAX_IDLE))
+    clusters = eventlog.in_queue(project / log_of(out))
+    if clusters:
+        named = " ".join(map(str, clusters))
+        raise KitError(
+            f"{project / log_of(out)}: cluster {named} is in the queue; what is left is queued when it is not. "
+            f"Wait (condor_watch_q -clusters {named}), or remove it: condor_rm {named}"
+        )
+
+
+def queued(
+    project: Path, file: str, out: str, values: Mapping[str, str], queue: str, first: str = ""
+) -> Description:  # fmt: skip
+    """A submit file of the project, one job, made into one that queues a row of a list each.
+
+    Args:
+        file: the submit file, checked by `node_job.read`.
+        values: its commands that change.
+        queue: its queue statement.
+        first: lines above all others.
+    """
+    description = Description.read(project / file)
+    for name, value in {**values, "log": log_of(out)}.items():
+        description.set(name, value)
     if description.get("batch_name") is not None:
         description.set("batch_name", f"{description.get('batch_name')}-{out}")
-    description.set_queue(f"queue trial, settings from {out}/trials.txt")
-    head = f"# Written by `osgdl sweep` from train.sub, anew each time: change that one.      condor_submit {out}.sub\n"
-    return Description(head + description.text, path)
+    description.set_queue(queue)
+    head = f"# Written by osgdl from {file}, anew each time: change that one\n"
+    return Description(head + first + description.text, project / file)
+
+
+def _prepared(project: Path, out: str) -> Description:
+    """train.sub with the sweep's queue."""
+    node_job.read(project / node_job.TRAIN, ("result", node_job.SETTINGS))
+    values = {"result": f"results/{out}/$(trial)", "max_idle": str(MAX_IDLE)}
+    return queued(project, node_job.TRAIN, out, values, f"queue trial, settings from {out}/trials.txt")
 
 
 def _merged(project: Path, keys: tuple[str, ...], wanted: list[Trial], out: str) -> tuple[tuple[str, ...], list[Trial]]:
@@ -147,7 +169,7 @@ def _merged(project: Path, keys: tuple[str, ...], wanted: list[Trial], out: str)
     return keys, max(before, wanted, key=len)
 
 
-def _ask_trainer(project: Path, keys: Sequence[str], listed: Sequence[Trial]) -> None:
+def ask_trainer(project: Path, keys: Sequence[str], listed: Sequence[Trial]) -> None:
     """Whether the trainer's configuration takes these trials: the first ones, and for each key its first ones of each
     value, or the smallest and the largest of many.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from submit import sweep
 from submit.errors import KitError, wrong
@@ -17,15 +18,20 @@ from submit.runtime.files import write_atomic
 # in metrics.json: scored in the patients' own files; else while it trained
 SCORES = ("over_regions.dice.mean", "best_validation.dice")
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class Row:
-    """A trial: its number, settings by key, folder, and score; None: no results, or none of that name."""
+    """A trial: its number, settings by key, folder, and score; None: no results, or none of that name. `rung`: the last
+    one that it was scored in, where the sweep has rungs.
+    """
 
     trial: int
     settings: dict[str, str]
     folder: str
     score: float | None
+    rung: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -34,10 +40,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """All trials, the best first, those without a score last; `by` is the score's name in metrics.json."""
+    """All trials, the best first, those without a score last; `by` is the score's name in metrics.json. `rungs`: how
+    many trials each rung has, and how many of them have a score.
+    """
 
     rows: list[Row]
     by: str
+    rungs: Sequence[tuple[int, int]] = ()
 
     @property
     def scored(self) -> int:
@@ -56,42 +65,63 @@ def gather(project: Path, out: str = "sweep", by: str = "", lowest: bool = False
         KitError: no such sweep, or no results have that number.
     """
     keys, listed = sweep.read(project, out)
-    held = {name: _held(project / "results" / out / name / sweep.FINISHED) for name in sweep.finished(project, out)}
+    done = {int(name): project / "results" / out / name for name in sweep.finished(project, out) if name.isdecimal()}
+    name, found = scores(done, by)
+    rows = [
+        Row(at, dict(zip(keys, trial, strict=True)), f"results/{out}/{sweep.folder(at)}", found.get(at))
+        for at, trial in enumerate(listed)
+    ]
+    return ranked(project, out, rows, name, lowest)
+
+
+def scores(folders: Mapping[Key, Path], by: str = "") -> tuple[str, dict[Key, float | None]]:
+    """The score's name, and the score of each folder of results; None where it has none.
+
+    Raises:
+        KitError: there are results, and none has a number of the name `by`.
+    """
+    held = {key: _held(folder / sweep.FINISHED) for key, folder in folders.items()}
     names = (by,) if by else SCORES
     name = next((name for name in names if any(_at(one, name) is not None for one in held.values())), names[0])
-    if held and by and all(_at(one, by) is None for one in held.values()):
-        inside = ", ".join(sorted(next(iter(held.values()))))
+    some = [one for one in held.values() if one]
+    if some and by and all(_at(one, by) is None for one in some):
+        inside = ", ".join(sorted(some[0]))
         raise KitError(
             wrong("--by", by, "no number of that name in metrics.json", f"it has {inside}", "E.g. --by mean_dice.whole")
         )
-    rows = [
-        Row(
-            at,
-            dict(zip(keys, trial, strict=True)),
-            f"results/{out}/{sweep.folder(at)}",
-            _at(held.get(sweep.folder(at), {}), name),
-        )
-        for at, trial in enumerate(listed)
-    ]
+    return name, {key: _at(one, name) for key, one in held.items()}
+
+
+def ranked(
+    project: Path, out: str, rows: Iterable[Row], name: str, lowest: bool, rungs: Sequence[tuple[int, int]] = ()
+) -> Results:
+    """The rows best first, and written as OUT/results.csv: of a later rung before all of an earlier one."""
     sign = 1 if lowest else -1
-    rows.sort(key=lambda row: (row.score is None, sign * (row.score or 0.0), row.trial))
+    order = sorted(
+        rows, key=lambda row: (row.score is None, -(row.rung or 0), sign * (row.score or 0.0), row.trial)
+    )  # fmt: skip
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["trial", name, *keys, "folder"])
-    writer.writerows(
-        [row.trial, "" if row.score is None else row.score, *row.settings.values(), row.folder] for row in rows
-    )
+    keys = list(order[0].settings) if order else []
+    writer.writerow(["trial", *(["rung"] if rungs else []), name, *keys, "folder"])
+    for row in order:
+        score = "" if row.score is None else row.score
+        writer.writerow([row.trial, *([row.rung] if rungs else []), score, *row.settings.values(), row.folder])
     write_atomic(project / out / "results.csv", table.getvalue().encode())
-    return Results(rows, name)
+    return Results(order, name, rungs)
 
 
 def text(results: Results, most: int = 20) -> str:
     """The best ones as a table."""
     shown = results.rows[: min(most, results.scored)]
     keys = list(results.rows[0].settings) if results.rows else []
-    lines = [["trial", results.by, *keys]]
-    lines += [[str(row.trial), f"{row.score:.4f}", *row.settings.values()] for row in shown if row.score is not None]
-    return "\n".join([*_aligned(lines), f"{results.scored} of {len(results.rows)} trials have results"])
+    rungs = bool(results.rungs)
+    lines = [["trial", *(["rung"] if rungs else []), results.by, *keys]]
+    for row in shown:
+        lines.append([str(row.trial), *([str(row.rung)] if rungs else []), f"{row.score:.4f}", *row.settings.values()])
+    said = [f"{results.scored} of {len(results.rows)} trials have results"]
+    said += [f"rung {rung}: {scored} of {members}" for rung, (members, scored) in enumerate(results.rungs)]
+    return "\n".join([*_aligned(lines), *said])
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -110,4 +140,5 @@ def _held(path: Path) -> dict[str, Any]:
 def _at(held: Any, name: str) -> float | None:
     for part in name.split("."):
         held = held.get(part) if isinstance(held, dict) else None
-    return float(held) if isinstance(held, int | float) and not isinstance(held, bool) else None
+    known = isinstance(held, int | float) and not isinstance(held, bool) and math.isfinite(held)
+    return float(held) if known else None

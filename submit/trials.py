@@ -42,9 +42,14 @@ class Range:
     high: float
     log: bool
 
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
     def drawn(self, source: random.Random) -> float:
         """One of them."""
-        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        whole = self.whole
         if whole and not self.log:
             return source.randint(int(self.low), int(self.high))
         if not self.log:

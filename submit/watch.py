@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from submit import eventlog, match, pool
 from submit.errors import NoMatch, PoolError
@@ -37,6 +38,27 @@ def submit(submit_file: Path, *arguments: str) -> int:
     return int(done.stdout.split(".")[0])
 
 
+def first_ad(submit_file: Path, *arguments: str) -> dict[str, Any]:
+    """The ad of the first job that `submit` would queue; attributes whose value shows only at a machine are left out.
+
+    Raises PoolError with HTCondor's own words.
+    """
+    import htcondor2  # noqa: F401 - before classad2: match.py
+    import classad2  # isort: skip
+
+    command = ["condor_submit", "-dry-run", "-", *arguments, submit_file.name]
+    done = pool.run(command, cwd=submit_file.parent)
+    ads = [text for text in done.stdout.split("\n\n") if "ClusterId" in text]
+    if done.returncode or not ads:
+        raise PoolError(
+            f"{submit_file}: condor_submit refused it: {' '.join((done.stderr + done.stdout).split())[-400:]}"
+        )
+    lines = [line for line in ads[0].splitlines() if "=" in line]
+    ad = classad2.parseOne("\n".join(lines), classad2.ParserType.Old)
+    values = {name: ad.eval(name) for name in ad}
+    return {name: value for name, value in values.items() if isinstance(value, (str, int, float, bool))}
+
+
 def progress(cluster: int) -> Progress:
     """The progress that the job of `cluster` published in its ad."""
     done = pool.run(["condor_q", str(cluster), "-json", "-attributes", ",".join(_PROGRESS)], cwd=Path("/"))
@@ -60,19 +82,21 @@ def follow(log: Path, cluster: int, show: Callable[[eventlog.JobHistory, Progres
             if history.state == "running":
                 idle_since = time.monotonic()
         if time.monotonic() - idle_since > IDLE_SECONDS:
-            _explain_idle(cluster)
+            if why := why_idle(cluster):
+                raise NoMatch(f"{why}. Still queued: condor_rm {cluster}")
             idle_since = time.monotonic()
         time.sleep(1)
 
 
-def _explain_idle(cluster: int) -> None:
+def why_idle(cluster: int) -> str:
+    """Why no slot of the pool takes the first job of `cluster`; empty: one would, it waits for its turn."""
     job = pool.run(["condor_q", str(cluster), "-long"], cwd=Path("/")).stdout.strip()
     slots = pool.run(["condor_status", "-long", "-constraint", "PartitionableSlot"], cwd=Path("/")).stdout.strip()
     if not job or not slots:
-        return
+        return ""
     found = match.match(job.split("\n\n")[0], Slots.of_ads(slots.split("\n\n")))
     if found.matching_slots:
-        return  # a slot would take it: it is waiting for its turn
+        return ""
     none = [clause.text for clause in found.clauses if clause.alone == 0]
     fewest = min(found.clauses, key=lambda clause: clause.alone)
     why = (
@@ -80,7 +104,7 @@ def _explain_idle(cluster: int) -> None:
         if none
         else f"no slot meets all clauses; the rarest is `{fewest.text}` ({fewest.alone})"
     )
-    raise NoMatch(
+    return (
         f"job {cluster}: idle for {IDLE_SECONDS} s, and of {found.slots} sites {why}. "
-        f"Relax that line of the submit file; what there is: osgdl pool status. Still queued: condor_rm {cluster}"
+        f"Relax that line of the submit file; what there is: osgdl pool status"
     )

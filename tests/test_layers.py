@@ -26,11 +26,12 @@ LAYERS = [
     }
     | {"workflow", "explain", "rules_page", "legacy", "transfers"}
     | {"origin", "spool", "packs", "staged", "privacy_dicom"}
-    | {"trials", "trainer", "dag_file"},
+    | {"trials", "trainer", "dag_file", "named_files", "toml_lines", "faults"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
-    | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"},
+    | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
+    | {"sampler", "slot_time"},
     {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
-    | {"fold_views", "sweep"},
+    | {"fold_views", "node_job", "rungs"},
     {
         "rendering",
         "apptainer",
@@ -43,10 +44,15 @@ LAYERS = [
         "scrub_files",
         "stage_uses",
         "stage_plan",
-        "sweep_results",
+        "sweep",
+        "chunks",
+        "chain",
     },
     {
         "project",
+        "scaling",
+        "extension",
+        "harm",
         "image_build",
         "doctor",
         "image_contents",
@@ -55,11 +61,14 @@ LAYERS = [
         "privacy",
         "stage_store",
         "stage_plan_table",
+        "sweep_results",
+        "ensemble",
     },
-    {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"},
-    {"preview_table", "staging", "stage_store_table", "folds"},
-    {"stage_text"},
-    {"cli_request", "cli_stage", "cli_workflow"},
+    {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"}
+    | {"halving", "harm_setup", "tryout_outcome"},
+    {"preview_table", "staging", "stage_store_table", "folds", "tryout"},
+    {"stage_text", "tryout_text"},
+    {"cli_request", "cli_scale", "cli_stage", "cli_try", "cli_workflow"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,5 +1,6 @@
 """`python -m unet_segmentation`."""
 
+from submit.runtime import exit_codes
 from unet_segmentation.cli import main
 
-raise SystemExit(main())
+exit_codes.end(main())

@@ -26,6 +26,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 BFLOAT16_CAPABILITY = 8.0  # NVIDIA Ampere; older GPUs emulate it
 BACKENDS = ("tensorflow", "jax")
+VIRTUAL = "OSGDL_VIRTUAL_DEVICES"  # so many devices of one CPU: to see on a laptop what several GPUs would compute
+MOST_VIRTUAL = 64
 
 
 def name() -> str:
@@ -129,6 +131,21 @@ def start_up_log() -> Iterator[list[str]]:
                 print(log[0], file=sys.stderr)
 
 
+@contextmanager
+def without(module: str) -> Iterator[None]:
+    """Lets an import believe that a module is not installed: Keras loads matplotlib for galleries of images, a quarter
+    of the time that TensorFlow itself takes, at every restart of a job.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
 def precision(wanted: str, capabilities: list[float], cpu: bool) -> str:
     """bfloat16 where the hardware multiplies it: 1.4 to 1.7 times as fast there (measured with AVX-512 BF16), far
     slower where emulated.
@@ -148,6 +165,30 @@ def precision(wanted: str, capabilities: list[float], cpu: bool) -> str:
     except OSError:
         return "float32"
     return "bfloat16" if cpu and ("avx512_bf16" in flags or "amx_bf16" in flags) else "float32"
+
+
+def virtual() -> int:
+    """How many devices the CPU is to be cut into; 0: it is one, as always.
+
+    Raises:
+        BadInput: the variable holds no such number.
+    """
+    held = os.environ.get(VIRTUAL, "")
+    if held and not (held.isascii() and held.isdecimal() and 1 <= int(held) <= MOST_VIRTUAL):
+        raise BadInput(VIRTUAL, held, f"1 to {MOST_VIRTUAL}", f"unset {VIRTUAL}, or e.g. export {VIRTUAL}=2")
+    return int(held or 0)
+
+
+def announce_virtual(wanted: int, gpus: int) -> None:
+    """Says that the devices are not real ones.
+
+    Raises:
+        BadInput: there is a GPU, which would stand idle.
+    """
+    if wanted and gpus:
+        raise BadInput(VIRTUAL, str(wanted), f"nothing where there are GPUs, and here are {gpus}", f"unset {VIRTUAL}")
+    if wanted:
+        print(f"devices    {wanted} virtual ones of one CPU: for what they compute, not for speed", file=sys.stderr)
 
 
 def require_divisible(config: TrainConfig, replicas: int) -> None:

@@ -6,14 +6,16 @@ The state of training lives in arrays that each step takes and gives back; `sync
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_segmentation.backend import precision, require_divisible, start_up_log
+from unet_segmentation.backend import announce_virtual, precision, require_divisible, start_up_log, virtual
 from unet_segmentation.config import TrainConfig
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batch
@@ -23,15 +25,19 @@ class Devices:
     """As `backend_tensorflow.Devices`."""
 
     def __init__(self, config: TrainConfig) -> None:
+        wanted = virtual()
         if config.deterministic == "on":  # read once, when the devices are first asked for
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
         with start_up_log():
             import jax
             import keras
 
+            if wanted:
+                jax.config.update("jax_num_cpu_devices", wanted)
             keras.utils.set_random_seed(config.seed)  # loads TensorFlow too, where it is installed
         self.devices = [device for device in jax.devices() if device.platform == "gpu"]
         self.gpus = len(self.devices)
+        announce_virtual(wanted, self.gpus)
         self.devices = self.devices or jax.devices("cpu")
         self.replicas = len(self.devices)
         self.deterministic = config.deterministic == "on" or (config.deterministic == "auto" and not self.gpus)
@@ -40,6 +46,12 @@ class Devices:
         keras.config.set_dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32")
         self.versions = {"jax": jax.__version__, "keras": keras.__version__}
         require_divisible(config, self.replicas)
+
+    def first(self, count: int) -> Devices:
+        """So many of them, as if there were no others."""
+        some = copy(self)
+        some.devices, some.replicas, some.gpus = self.devices[:count], count, min(self.gpus, count)
+        return some
 
     def scope(self) -> AbstractContextManager[None]:
         """Where the network and its optimiser must be built: anywhere."""
@@ -58,6 +70,7 @@ class TrainingStep:
         self._split = NamedSharding(mesh, PartitionSpec("batch"))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._put = jax.device_put
+        self._copied = partial(jax.tree.map, jax.numpy.copy)
         rate_at = next(i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate)
         parts = objective.config.train.split
 
@@ -72,12 +85,18 @@ class TrainingStep:
             (_, sums), slopes = jax.value_and_grad(loss, has_aux=True)(trainable)
             return slopes, sums
 
+        def in_parts(values: Any) -> Any:
+            """Every part has an equal share of what lies on each device."""
+            cut = values.reshape(where.replicas, parts, -1, *values.shape[1:]).swapaxes(0, 1)
+            cut = cut.reshape(parts, -1, *values.shape[1:])
+            return jax.lax.with_sharding_constraint(cut, NamedSharding(mesh, PartitionSpec(None, "batch")))
+
         def step(state: Any, batch: Any, rate: Any) -> Any:
             trainable, fixed, slots = state
             if parts == 1:
                 slopes, sums = gradients(trainable, fixed, batch)
             else:  # one part after the other, so that only one is in memory
-                cut = jax.tree.map(lambda values: values.reshape(parts, -1, *values.shape[1:]), batch)
+                cut = jax.tree.map(in_parts, batch)
                 slopes, sums = jax.tree.map(
                     lambda values: values.sum(0), jax.lax.map(lambda part: gradients(trainable, fixed, part), cut)
                 )
@@ -111,6 +130,15 @@ class TrainingStep:
             [self._put(np.array(variable.value), self._everywhere) for variable in variables]
             for variables in self._variables()
         )
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Steps taken inside leave no trace."""
+        kept = self._copied(self._state)
+        try:
+            yield
+        finally:
+            self._state = kept
 
     def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
         return self._network.trainable_variables, self._network.non_trainable_variables, self._optimizer.variables

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -14,7 +16,16 @@ from numpy.typing import NDArray
 
 from submit.runtime import devices
 from submit.runtime.exit_codes import BadInput
-from unet_segmentation.backend import precision, require_divisible, start_up_log
+from unet_segmentation.backend import (
+    announce_virtual,
+    dump,
+    precision,
+    require_divisible,
+    restore,
+    start_up_log,
+    virtual,
+    without,
+)
 from unet_segmentation.config import TrainConfig
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batch
@@ -32,8 +43,8 @@ class Devices:
     """
 
     def __init__(self, config: TrainConfig) -> None:
-        place = devices.here()
-        with start_up_log() as log:
+        place, wanted = devices.here(), virtual()
+        with start_up_log() as log, without("matplotlib"):
             import keras
             import tensorflow as tf
 
@@ -43,11 +54,16 @@ class Devices:
             if place.cpus:  # the slot's share: TensorFlow would take every core of the machine
                 tf.config.threading.set_intra_op_parallelism_threads(place.cpus)
                 tf.config.threading.set_inter_op_parallelism_threads(place.cpus)
+            if wanted and not physical:
+                (cpu,) = tf.config.list_physical_devices("CPU")
+                parts = [tf.config.LogicalDeviceConfiguration()] * wanted
+                tf.config.set_logical_device_configuration(cpu, parts)
             logical = tf.config.list_logical_devices("GPU")
         if len(logical) < place.gpus and not place.simulated:
             print(log[0], file=sys.stderr)
         keras.utils.set_random_seed(config.seed)
         self.gpus = len(physical)
+        announce_virtual(wanted, self.gpus)
         self.deterministic = config.deterministic == "on" or (config.deterministic == "auto" and not physical)
         if self.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -55,18 +71,31 @@ class Devices:
         self.precision = precision(config.precision, [major + minor / 10 for major, minor in details], cpu=True)
         keras.config.set_dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32")
         self.versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-        self.compile = config.compile
-        self.strategy = (
-            tf.distribute.MirroredStrategy([d.name for d in logical])
-            if len(logical) > 1
-            else tf.distribute.get_strategy()
-        )
-        self.replicas = int(self.strategy.num_replicas_in_sync)
+        # by TensorFlow's own names: of the GPUs that CUDA_VISIBLE_DEVICES lists by UUID it sees these alone, from 0
+        self.names = [device.name for device in logical or tf.config.list_logical_devices("CPU")]
+        self.replicas = len(self.names)
+        self.strategy = _strategy(self.names)
+        self.compile = config.compile and self.replicas == 1
+        if config.compile and not self.compile:  # hangs and crashes: keras-team/keras, issues 20763 and 21366
+            print("compile    off: XLA and several devices do not go together on TensorFlow", file=sys.stderr)
         require_divisible(config, self.replicas)
+
+    def first(self, count: int) -> Devices:
+        """So many of them, as if there were no others."""
+        some = copy(self)
+        some.names, some.replicas, some.gpus = self.names[:count], count, min(self.gpus, count)
+        some.strategy = _strategy(some.names)
+        return some
 
     def scope(self) -> Any:
         """Where the network and its optimiser must be built."""
         return self.strategy.scope()
+
+
+def _strategy(names: list[str]) -> Any:
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
 class TrainingStep:
@@ -84,8 +113,8 @@ class TrainingStep:
     def __init__(self, where: Devices, network: Any, optimizer: Any, objective: Objective) -> None:
         import tensorflow as tf
 
-        self._strategy, self._replicas = where.strategy, where.replicas
-        self._optimizer = optimizer
+        self._strategy, self._names = where.strategy, where.names
+        self._network, self._optimizer = network, optimizer
         self._parts, self._size = objective.config.train.split, objective.config.train.batch_size
         self._compiled, self._compiling = False, threading.Lock()
         self._exhausted = tf.errors.ResourceExhaustedError
@@ -95,31 +124,35 @@ class TrainingStep:
                 sums = objective.sums(truth, network(images, training=True))
             return tape.gradient(sums["loss"], network.trainable_variables), sums
 
-        def one(images: Any, truth: Any) -> Any:
-            slopes, sums = gradients(images, truth)
+        def replica(*made: Any) -> Any:
+            first, *others = zip(*(tf.split(values, self._parts) for values in made), strict=True)
+            slopes, sums = gradients(*first)
+            for part in others:
+                with tf.control_dependencies(slopes):  # only one of them is in memory
+                    slopes, sums = _added(slopes, sums, *gradients(*part))
             optimizer.apply(slopes, network.trainable_variables)
             return sums
 
         def whole(*made: Any) -> Any:
-            sums = where.strategy.run(one, args=made)
+            sums = where.strategy.run(replica, args=made)
             return {name: where.strategy.reduce("SUM", value, axis=None) for name, value in sums.items()}
 
-        compiled = partial(tf.function, jit_compile=where.compile, reduce_retracing=True)
+        compiled = partial(tf.function, autograph=False, jit_compile=where.compile, reduce_retracing=True)
         self._inputs = compiled(objective.inputs)
         self._whole, self._part = compiled(whole), compiled(gradients)
         self._apply = tf.function(lambda slopes: optimizer.apply(slopes, network.trainable_variables))
-        self._cut = tf.split
+        self._cut, self._on = tf.split, tf.device
 
     def ahead(self, batch: Batch) -> tuple[Any, Any]:
-        """The batch as the network takes it, computed on the device; from any thread, while another step runs: a step
-        leaves the cores of a CPU idle now and then.
+        """The batch as the network takes it, each device's share computed there; from any thread, while another step
+        runs: a step leaves the cores of a CPU idle now and then.
         """
         if self._compiled:
-            return tuple(self._inputs(batch))
+            return self._shared_out(batch)
         with self._compiling:  # standard error is the whole process's: one thread at a time may hold it back
             # compiling it, oneDNN complains of float16 on CPUs that lack it, which costs nothing here
             with start_up_log():
-                made = tuple(self._inputs(batch))
+                made = self._shared_out(batch)
             self._compiled = True
             return made
 
@@ -128,8 +161,8 @@ class TrainingStep:
         self._optimizer.learning_rate.assign(rate)
         while True:
             try:
-                if self._parts == 1 or self._replicas > 1:
-                    return dict(self._whole(*self._shared_out(made)))
+                if self._parts == 1 or len(self._names) > 1:
+                    return dict(self._whole(*made))
                 return self._in_parts(made)
             except self._exhausted as fault:
                 self._split_further(fault)
@@ -140,13 +173,21 @@ class TrainingStep:
     def reload(self) -> None:
         """Takes over Keras variables that were set from outside: nothing to do here."""
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Steps taken inside leave no trace."""
+        kept = [(variables, dump(variables)) for variables in (self._network.variables, self._optimizer.variables)]
+        try:
+            yield
+        finally:
+            for variables, content in kept:
+                restore(variables, content)
+
     def _in_parts(self, made: tuple[Any, Any]) -> dict[str, Any]:
         first, *others = zip(*(self._cut(values, self._parts) for values in made), strict=True)
         slopes, sums = self._part(*first)
         for part in others:
-            more, further = self._part(*part)
-            slopes = [a + b for a, b in zip(slopes, more, strict=True)]
-            sums = {name: sums[name] + further[name] for name in sums}
+            slopes, sums = _added(slopes, sums, *self._part(*part))
         self._apply(slopes)
         return dict(sums)
 
@@ -155,25 +196,39 @@ class TrainingStep:
         Raises:
             BadInput: not even one image fits, or several devices share a batch.
         """
-        further = next((n for n in range(self._parts + 1, self._size + 1) if self._size % n == 0), 0)
-        if not further or self._replicas > 1:
+        devices = len(self._names)
+        share = self._size // devices
+        further = next((n for n in range(self._parts + 1, share + 1) if share % n == 0), 0)
+        if not further or devices > 1:  # several wait for one another: none can begin anew alone
+            held = f"{share // self._parts} images at a time on each of {devices} GPUs" if further else "one image"
             raise BadInput(
-                "train.batch_size" if self._replicas > 1 else "train.patch",
-                f"{self._size} images over {self._replicas} GPUs" if self._replicas > 1 else "one image",
+                "train.split" if further else "train.patch",
+                held,
                 "less than the memory of this GPU",
-                "ask for a larger GPU (gpus_minimum_memory; `osgdl gpus --model model.json` says how much), or lower "
+                (f"--set train.split={further}, or " if further else "")
+                + "ask for a larger GPU (gpus_minimum_memory; `osgdl gpus --model model.json` says how much), or lower "
                 "train.batch_size, train.patch or model.width",
             ) from fault
         self._parts = further
         print(f"memory     the batch does not fit the GPU: computed in {further} parts, same sums", file=sys.stderr)
 
-    def _shared_out(self, made: tuple[Any, Any]) -> Any:
-        if self._replicas == 1:
-            return made
-        shares = list(zip(*(self._cut(values, self._replicas) for values in made), strict=True))
-        return self._strategy.experimental_distribute_values_from_function(
+    def _shared_out(self, batch: Batch) -> tuple[Any, Any]:
+        if len(self._names) == 1:
+            return tuple(self._inputs(batch))
+        shares, size = [], self._size // len(self._names)
+        for index, name in enumerate(self._names):
+            share = {key: values[index * size :][:size] for key, values in batch.items()}
+            with self._on(name):
+                shares.append(tuple(self._inputs(share)))
+        made = self._strategy.experimental_distribute_values_from_function(
             lambda context: shares[context.replica_id_in_sync_group]
         )
+        return tuple(made)
+
+
+def _added(slopes: list[Any], sums: dict[str, Any], more: list[Any], further: dict[str, Any]) -> tuple[Any, Any]:
+    """The gradients and sums of two parts of a batch."""
+    return [a + b for a, b in zip(slopes, more, strict=True)], {name: sums[name] + further[name] for name in sums}
 
 
 def instance_normalization(x: Any, scale: Any, shift: Any, epsilon: float, rectified: bool) -> Any | None:

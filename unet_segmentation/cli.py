@@ -87,16 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     _settings(sub)
 
     sub = command("predict", "Segments patients with a trained model.", _predict)
-    sub.add_argument(
-        "--model", type=Path, required=True, action="append", help="the model.keras that train wrote; repeat: ensemble"
-    )
+    about = "the model.keras that train wrote; repeat: ensemble"
+    sub.add_argument("--model", type=Path, required=True, action="append", help=about)
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for PATIENT.nii.gz")
     sub.add_argument("--layout", default="auto", metavar="NAME|FILE.toml", help="of the data (default: %(default)s)")
     sub.add_argument("--no-flips", action="store_true", help="do not average with the mirror image: half the time")
-    sub.add_argument(
-        "--threshold", action="append", default=[], metavar="REGION=P", help="probability above which; default: 0.5"
-    )
+    about = "probability above which; default: 0.5"
+    sub.add_argument("--threshold", action="append", default=[], metavar="REGION=P", help=about)
     sub.add_argument("--smallest", type=float, default=0, metavar="MM3", help="remove components below this volume")
     sub.add_argument("--overlap", type=float, default=0.5, help="of sliding windows, 0 to 1 (default: %(default)s)")
     sub.add_argument("--probabilities", action="store_true", help="write PATIENT_REGION.nii.gz too")
@@ -106,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--predictions", type=Path, required=True, action="append", help=about)
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for the report, the scores, the pictures")
-    sub.add_argument("--layout", default="auto", metavar="NAME|FILE.toml", help="of the data (default: %(default)s)")
+    sub.add_argument("--layout", metavar="NAME|FILE.toml", help="of the data (default: that of --config, else auto)")
+    sub.add_argument("--config", type=Path, metavar="FILE.toml", help="of the training, for its data.layout")
     sub.add_argument(
         "--empty",
         choices=tuple(metrics.EMPTY),
@@ -122,17 +121,15 @@ def _parser() -> argparse.ArgumentParser:
         help="Dice and HD95 of BraTS 2023 lesion by lesion too, by the rules of this challenge (default: glioma)",
     )
     sub.add_argument("--hd95", action=argparse.BooleanOptionalAction, default=True, help="the 95%% Hausdorff distance")
-    sub.add_argument(
-        "--pictures", default="12", metavar="N|all", help="patients to draw, from worst to best (default: %(default)s)"
-    )
+    about = "patients to draw, from worst to best (default: %(default)s)"
+    sub.add_argument("--pictures", default="12", metavar="N|all", help=about)
     sub.add_argument("--against", type=Path, metavar="metrics.json", help="tell the difference to another evaluation")
 
     sub = command("phantom", "Makes patients that never were, to try everything on.", _phantom)
     sub.add_argument("--out", type=Path, required=True, help="folder for one folder per patient")
     sub.add_argument("--patients", type=int, default=6, help="how many (default: %(default)s)")
-    sub.add_argument(
-        "--split", metavar="TRAIN:VALIDATION", help="make train/ and validation/ of so many patients instead"
-    )
+    about = "make train/ and validation/ of so many patients instead"
+    sub.add_argument("--split", metavar="TRAIN:VALIDATION", help=about)
     sub.add_argument("--seed", type=int, default=1, help="the same seed makes the same bytes (default: %(default)s)")
     sub.add_argument(
         "--layout",
@@ -248,11 +245,14 @@ def _prepare(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     settings = config.load(options.config, options.set)
     given = inputs.opened(options.data)
-    from unet_segmentation import evaluate, train
+    from unet_segmentation import train
 
     result = train.train(settings, given, options.out)
+    if result["scored"] == "not yet":
+        print(f"step {result['steps']} of {result['of']}: go on with --set checkpoint.start={options.out}/handed-on")
+        return
     if result["scored"] == "here":
-        print(f"\n{evaluate.table(result)}\n")
+        print(f"\n{train.table(result)}\n")
     print(f"look at    {options.out}/report.html, {options.out}/curves.png")
     print(f"apply to   python -m unet_segmentation predict --model {options.out}/model.keras --data DIR --out DIR")
     if result["scored"] == "elsewhere":
@@ -285,7 +285,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         against=options.against,
     )
     predictions, data = [inputs.folder(path) for path in options.predictions], inputs.folder(options.data)
-    result = evaluate.evaluate(predictions, data, options.out, how, options.layout)
+    layout = options.layout or config.load(options.config, []).data.layout
+    result = evaluate.evaluate(predictions, data, options.out, how, layout)
     print(f"{evaluate.table(result)}\n\nlook at    {options.out}/report.html")
 
 

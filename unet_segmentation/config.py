@@ -83,6 +83,9 @@ class TrainConfig:
     schedule: str = _setting(
         "cosine", "cosine: a warm-up, then down to 0; constant: the same throughout", choices=("cosine", "constant")
     )
+    warm_up: float = _setting(
+        0.0, "share of the steps in which the rate rises; 0: a twentieth, at most 100 steps, none if constant", 0.0, 0.5
+    )
     average: float = _setting(
         0.99, "decay a step of the averaged weights that are kept; 0: the last weights", 0.0, 0.99999
     )
@@ -130,7 +133,21 @@ class CheckpointConfig:
     every_minutes: float = _setting(10.0, "save after so many minutes; 0: never for this reason", 0.0, 10**5)
     leave_every_steps: int = _setting(0, "save and leave with exit code 85 after so many steps; 0: never", 0, 10**9)
     leave_every_minutes: float = _setting(
-        0.0, "save and leave with exit code 85 after so many minutes; 0: never", 0.0, 10**5
+        0.0, "save and leave with exit code 85 after so many minutes; 0: never for this reason", 0.0, 10**5
+    )
+    evicted_every_minutes: float = _setting(
+        0.0,
+        "time between two evictions to begin with: leave as often as loses least, by what it costs here and by the "
+        "evictions seen, at the latest after `leave_every_minutes`; 0: always after these",
+        0.0,
+        10**7,
+    )
+    start: str = _setting("", "a folder of checkpoints to begin from where `folder` holds none")
+    until: float = _setting(
+        1.0,
+        "share of the steps after which the job is done: its work goes into `handed-on` in the output folder",
+        0.0001,
+        1.0,
     )
 
 

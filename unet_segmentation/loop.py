@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from statistics import median
-from types import FrameType
 
 from submit.runtime import devices
 from submit.runtime.exit_codes import Checkpointed, Fault
+from submit.runtime.leaving import LEAVE, Intervals, Leaving, terminated
 from unet_segmentation import schedule
 from unet_segmentation.config import CheckpointConfig, Config
 from unet_segmentation.live import Live
@@ -23,8 +22,11 @@ from unet_segmentation.session import LOWER, Diverged, Session
 Validate = Callable[[Session], Mapping[str, float]]
 
 
-def fit(session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate | None) -> None:
-    """Trains from where the session stands to its end, leaving a checkpoint of the last step.
+def fit(
+    session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate | None
+) -> Leaving:
+    """Trains from where the session stands to its end, or to `checkpoint.until`, leaving a checkpoint of the last step;
+    returns what counts the work.
 
     A training that diverges goes back to the last checkpoint with a lower rate and other batches, once.
 
@@ -33,7 +35,7 @@ def fit(session: Session, batches: Batches, config: Config, out: Path, began: fl
         batches: of the first attempt; another is made for the second.
         config: of the run.
         out: folder for what is shown.
-        began: when the process did, by time.monotonic().
+        began: when the process did, by time.time().
         validate: gives the mean Dice of the held-out patients by region; None where there are none.
 
     Raises:
@@ -57,13 +59,13 @@ def fit(session: Session, batches: Batches, config: Config, out: Path, began: fl
 
 def _fit(
     session: Session, batches: Batches, config: Config, out: Path, began: float, validate: Validate | None
-) -> None:
+) -> Leaving:
     done, epoch = session.done, batches.epoch
     live = Live(out, done.steps or schedule.CALIBRATION, done.step, config.train.batch_size)
-    clock = _Clock(config.checkpoint, done.step, began)
+    leaving, laps = Leaving(_intervals(config.checkpoint), began, session.left), _Laps()
     every = config.train.validate_epochs * epoch
-    with _terminated() as signalled, closing(batches.since(done.step, session.ahead)) as made:
-        while not done.steps or done.step < done.steps:
+    with terminated() as signalled, closing(batches.since(done.step, session.ahead)) as made:
+        while not done.steps or done.step < last(done.steps, config.checkpoint.until):
             devices.still_there()
             # before the next step, not after the last: a run that left in between looks when it comes back
             if validate and every and done.step and done.step % every == 0 and not session.looked:
@@ -71,35 +73,52 @@ def _fit(
                     dice = validate(session)
                     session.validated(dice)
                 live.validated(dice)
-                clock.lap()
+                laps.lap()
             with live.waiting():
                 batch = next(made)
             sums = session.train_on(batch)
             if sums:
                 live.step(done.step, done.step // epoch, sums)
-            done.seconds += clock.lap()
-            if not done.steps and done.step >= schedule.CALIBRATION and clock.timed:
-                done.steps = done.step + schedule.steps_in(config.train.minutes * 60 - done.seconds, clock.step_s)
+            done.seconds += laps.lap()
+            if not done.steps and done.step >= schedule.CALIBRATION and laps.timed:
+                done.steps = done.step + schedule.steps_in(config.train.minutes * 60 - done.seconds, laps.step_s)
                 live.expect(done.steps, done.step)
-            leaving = clock.leave(done.step) or bool(signalled)
-            if leaving or clock.save(done.step) or done.step == done.steps:
-                session.save()
-                clock.saved(done.step)
-            if leaving and done.step != done.steps:
+            due = leaving.step()
+            due = LEAVE if signalled else due
+            over = bool(done.steps) and done.step == last(done.steps, config.checkpoint.until)
+            if due or over:
+                session.save(leaving.state(due == LEAVE))
+                leaving.saved()
+            if due == LEAVE and not over:
                 live.close(done.history, done.step, done.step // epoch)
+                leaving.publish()
                 raise Checkpointed(f"step {done.step} of {done.steps or 'an unknown number'} saved")
             live.history(done.history)
+    leaving.publish()
     live.close(done.history, done.step, done.step // epoch, picture=True)
+    return leaving
 
 
-class _Clock:
-    """When to save and when to leave."""
+def _intervals(wished: CheckpointConfig) -> Intervals:
+    return Intervals(
+        save_s=wished.every_minutes * 60,
+        save_steps=wished.every_steps,
+        leave_s=wished.leave_every_minutes * 60,
+        leave_steps=wished.leave_every_steps,
+        evicted_s=wished.evicted_every_minutes * 60,
+    )
 
-    def __init__(self, config: CheckpointConfig, step: int, began: float) -> None:
-        self._config = config
-        self._first = self._saved_step = step
-        self._began = began
-        self._lap = self._saved = time.monotonic()
+
+def last(steps: int, until: float) -> int:
+    """The step after which a job ends, where it is to end at a share of all steps."""
+    return max(1, round(steps * until))
+
+
+class _Laps:
+    """Seconds of the last steps."""
+
+    def __init__(self) -> None:
+        self._lap = time.monotonic()
         self._laps: deque[float] = deque(maxlen=schedule.TIMED)
 
     def lap(self) -> float:
@@ -117,36 +136,6 @@ class _Clock:
     def step_s(self) -> float:
         """Seconds a step, the median of the last ones."""
         return median(self._laps)
-
-    def leave(self, step: int) -> bool:
-        steps, minutes = self._config.leave_every_steps, self._config.leave_every_minutes
-        late = bool(minutes) and time.monotonic() - self._began >= minutes * 60
-        return late or (bool(steps) and step - self._first >= steps)
-
-    def save(self, step: int) -> bool:
-        steps, minutes = self._config.every_steps, self._config.every_minutes
-        late = bool(minutes) and time.monotonic() - self._saved >= minutes * 60
-        return late or (bool(steps) and step - self._saved_step >= steps)
-
-    def saved(self, step: int) -> None:
-        self._saved_step, self._saved = step, time.monotonic()
-
-
-@contextmanager
-def _terminated() -> Iterator[list[int]]:
-    """A list that SIGTERM makes non-empty, so that the loop can end between two steps instead of in the middle of
-    one.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = signal.signal(signal.SIGTERM, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _diverged(fault: Diverged, names: str, config: Config) -> Fault:

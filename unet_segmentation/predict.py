@@ -112,12 +112,9 @@ def predict(
         BadMachine: a GPU was asked for and is not usable.
     """
     options = options or Options()
-    abouts = agreed(models)
+    dataset, abouts = predictable(models, root, layout)
     options.require(abouts[0]["regions"])
     convention, modalities = Convention.from_dict(abouts[0]["convention"]), abouts[0]["modalities"]
-    dataset = _dataset(root, layout, abouts[0], models[0])
-    require_convention(convention, dataset, models[0])
-    _require_images(dataset, modalities, models[0])
     record = Record(out, abouts[0], options, maps, [sha256(path) for path in models])
     pending = {patient.name: patient for patient in dataset.patients if not record.holds(patient)}
     if len(pending) < len(dataset.patients):
@@ -131,6 +128,19 @@ def predict(
         write_all(forwards, ready, pending, abouts, out, options, record)
         verify.require(reports)
     return [record.path(patient.name) for patient in dataset.patients]
+
+
+def predictable(models: Sequence[Path], root: Path, layout: str = "auto") -> tuple[Dataset, list[dict[str, Any]]]:
+    """The patients in `root`, who all have the images that the models need, and the models' descriptions.
+
+    Raises:
+        BadInput: as `predict`, but for faults of a file.
+    """
+    abouts = agreed(models)
+    dataset = _dataset(root, layout, abouts[0], models[0])
+    require_convention(Convention.from_dict(abouts[0]["convention"]), dataset, models[0])
+    _require_images(dataset, abouts[0]["modalities"], models[0])
+    return dataset, abouts
 
 
 def write_all(

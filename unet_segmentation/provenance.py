@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -61,3 +62,11 @@ def _own_version() -> dict[str, str]:
         return {"osg-dl-kit": metadata.version("osg-dl-kit")}
     except metadata.PackageNotFoundError:
         return {}
+
+
+def weights_sha256(model: Any) -> str:
+    """SHA-256 of the weights, as little-endian float32 in the model's own order."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights, "<f4").tobytes())
+    return digest.hexdigest()

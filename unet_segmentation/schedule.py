@@ -27,18 +27,23 @@ def steps_in(seconds: float, step_s: float) -> int:
 def rate(step: int, steps: int, config: TrainConfig, scale: float = 1.0) -> float:
     """The learning rate of a step; steps count from 0.
 
-    Linear warm-up, then a cosine down to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts).
+    Linear warm-up, then a cosine down to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts), or the same
+    rate throughout.
 
     Args:
         step: to be taken.
         steps: in all; 0: not known yet, still warming up.
-        config: peak and kind.
+        config: peak, kind and warm-up.
         scale: on the whole curve; below 1 after a training that diverged.
     """
     peak = config.learning_rate * scale
-    if config.schedule == "constant":
+    constant = config.schedule == "constant"
+    if constant and not config.warm_up:
         return peak
-    warm = min(WARM_UP_AT_MOST, max(1, round(steps * WARM_UP))) if steps else WARM_UP_AT_MOST
+    warm = max(1, round(steps * (config.warm_up or WARM_UP))) if steps else WARM_UP_AT_MOST
+    warm = warm if config.warm_up else min(WARM_UP_AT_MOST, warm)
     if step < warm:
         return peak * (step + 1) / warm
+    if constant:
+        return peak
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -4,12 +4,10 @@ is the run.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from unet_segmentation import backend, schedule
 from unet_segmentation.config import Config
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batch
+from unet_segmentation.progressed import Progressed
 
 HISTORY_EVERY = 20  # steps a row of history.csv
 COLLAPSED_ROWS = 10  # rows of history in which the network marks nothing that is there
@@ -38,19 +37,6 @@ class Diverged(Exception):
         self.step = step
 
 
-@dataclass
-class Progressed:
-    """What a run has done so far: JSON in the checkpoint."""
-
-    step: int = 0
-    steps: int = 0  # in all; 0 until `train.minutes` has become a number
-    attempt: int = 0  # 1 after the training diverged once
-    seconds: float = 0.0
-    recent: list[dict[str, float]] = field(default_factory=list)  # sums of the steps since the last row
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, float] = field(default_factory=dict)  # step and mean Dice of the best validation
-
-
 class Session:
     """A network in training.
 
@@ -62,6 +48,7 @@ class Session:
         identity: what a checkpoint must agree with to be resumed, such as the hashes of configuration and data; name
             to value.
         folder: of the checkpoints.
+        start: another one, whose newest is gone on from where `folder` holds none.
     """
 
     def __init__(
@@ -72,6 +59,7 @@ class Session:
         channels: int,
         identity: Mapping[str, Any],
         folder: Path,
+        start: Path | None = None,
     ) -> None:
         import keras
 
@@ -89,7 +77,8 @@ class Session:
             self.optimizer.build(self._network.trainable_variables)
         self._initial = backend.dump(self._network.variables), backend.dump(self.optimizer.variables)
         self._step = backend.training_step(where, self._network, self.optimizer, objective)
-        self._store = Store(folder)
+        self._store, self._start = Store(folder), start
+        self.left: Mapping[str, Any] = {}  # of `Leaving`
         self._arithmetic = {"precision": where.precision, "backend": backend.name()}
         self._unread: deque[dict[str, Any]] = deque()
         self._best = b""
@@ -153,8 +142,12 @@ class Session:
             self._best = backend.dump(self.averaged().variables)
         return better
 
-    def save(self) -> None:
+    def save(self, left: Mapping[str, Any] | None = None, store: Store | None = None) -> None:
         """Writes a checkpoint; atomic.
+
+        Args:
+            left: `Leaving.state`; None: as before.
+            store: another than the run's.
 
         Raises:
             Diverged: a weight is not finite: the checkpoint before this one is better.
@@ -167,15 +160,17 @@ class Session:
         blobs["optimizer.npz"] = backend.dump(self.optimizer.variables)
         if self._best:
             blobs["best.npz"] = self._best
-        self._store.save({"identity": self._identity, **self._arithmetic, "progress": vars(self.done)}, blobs)
+        self.left = self.left if left is None else left
+        about = {"identity": self._identity, **self._arithmetic, "leaving": dict(self.left)}
+        (store or self._store).save({**about, "progress": vars(self.done)}, blobs)
 
     def resume(self) -> bool:
         """Goes on from the newest whole checkpoint, if there is one.
 
         Raises:
-            BadInput: the checkpoint belongs to another configuration or other data.
+            BadInput: the checkpoint belongs to another configuration or other data, or `start` holds none.
         """
-        snapshot = self._store.load()
+        snapshot = self._store.load() or self._beginning()
         if snapshot is None:
             return False
         saved = snapshot.state.get("identity", {})
@@ -199,6 +194,17 @@ class Session:
         self._restore(snapshot)
         return True
 
+    def _beginning(self) -> Snapshot | None:
+        snapshot = Store(self._start).load() if self._start else None
+        if self._start and snapshot is None:
+            raise BadInput(
+                "checkpoint.start",
+                f"no whole checkpoint in {self._start}",
+                "what a job left as handed-on",
+                "name it in transfer_input_files, or leave the setting out to start anew",
+            )
+        return snapshot
+
     def roll_back(self) -> bool:
         """After `Diverged`: back to the newest checkpoint, or the start where there is no sound one, with a lower rate
         and other batches. Once: False if that was done before.
@@ -213,7 +219,7 @@ class Session:
             backend.restore(self._network.variables, self._initial[0])
             backend.restore(self.optimizer.variables, self._initial[1])
             self._step.reload()
-            self.done = Progressed(steps=self.done.steps)
+            self.done = Progressed(steps=self.done.steps, scaling=self.done.scaling)
         self.done.attempt = 1
         self.save()
         return True
@@ -226,6 +232,7 @@ class Session:
         backend.restore(self.optimizer.variables, snapshot.blobs["optimizer.npz"])
         self._step.reload()
         self._best = snapshot.blobs.get("best.npz", b"")
+        self.left = snapshot.state.get("leaving", {})
         self.done = Progressed(**snapshot.state["progress"])
 
     def averaged(self) -> Any:
@@ -279,14 +286,6 @@ class Session:
             batch=train.batch_size,
             precision=self._arithmetic["precision"],
         )
-
-
-def weights_sha256(model: Any) -> str:
-    """SHA-256 of the weights, as little-endian float32 in the model's own order."""
-    digest = hashlib.sha256()
-    for weights in model.get_weights():
-        digest.update(np.ascontiguousarray(weights, "<f4").tobytes())
-    return digest.hexdigest()
 
 
 def _short(value: Any) -> str:

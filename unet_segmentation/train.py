@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from submit.runtime import devices, inputs, network
+from submit.runtime.checkpoint import Store
 from submit.runtime.files import write_atomic, write_json
-from unet_segmentation import backend, evaluate, metrics, predict, provenance, report_html, segment
+from unet_segmentation import backend, provenance, scaling
 from unet_segmentation.config import Config
 from unet_segmentation.intake import Data, load_data
 from unet_segmentation.loop import fit
@@ -31,14 +32,17 @@ from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batches
 from unet_segmentation.prepare import Prepared
 from unet_segmentation.schedule import steps_wanted
-from unet_segmentation.session import Session, weights_sha256
+from unet_segmentation.session import Session
+
+HANDED_ON = "handed-on"  # checkpoints for the next job, where this one ends before the last step
 
 __all__ = ["Data", "Validation", "describe", "load_data", "train"]
 
 
 def train(config: Config, source: Path | inputs.Input, out: Path) -> dict[str, Any]:
     """Trains from where the last run of this command left, scores, and writes everything into `out`; returns what
-    metrics.json holds. `source` is what `--data` names, as for `load_data`.
+    metrics.json holds, or how far it is where `checkpoint.until` ended it. `source` is what `--data` names, as for
+    `load_data`.
 
     Raises:
         BadInput: the data or the configuration is wrong, or the checkpoint belongs to another run.
@@ -46,7 +50,7 @@ def train(config: Config, source: Path | inputs.Input, out: Path) -> dict[str, A
         Checkpointed: left early with the work saved.
         Fault: the training diverged twice.
     """
-    began = time.monotonic()
+    began = time.time()
     where = backend.devices(config.train)
     device = devices.require_gpu(where.gpus)
     data = load_data(config, source, out)
@@ -62,11 +66,20 @@ def train(config: Config, source: Path | inputs.Input, out: Path) -> dict[str, A
     layout = hashlib.sha256(json.dumps(data.layout.as_dict(), sort_keys=True).encode()).hexdigest()
     identity = {"configuration": config.hash(), "manifest": data.facts["manifest_sha256"]}
     identity |= {"data": data.facts["sha256"], "layout": layout}
-    session = Session(config, where, objective, about["channels"], identity, folder)
+    start = Path(config.checkpoint.start) if config.checkpoint.start else None
+    session = Session(config, where, objective, about["channels"], identity, folder, start)
     session.done.steps = steps_wanted(config.train, batches.epoch)
     if session.resume():
         print(f"resumed    at step {session.done.step} of {session.done.steps or '?'}")
-    fit(session, batches, config, out, began, Validation(data, about, out) if data.validation else None)
+    elif where.replicas > 1:
+        session.done.scaling = scaling.measure(session, where, objective, about["channels"], data.training)
+    leaving = fit(session, batches, config, out, began, Validation(data, about, out) if data.validation else None)
+    if session.done.step < session.done.steps:
+        session.save(store=Store(out / HANDED_ON))
+        return {"steps": session.done.step, "of": session.done.steps, "scored": "not yet"}
+
+    # What comes after the training is loaded after it: a job that goes on starts half a second sooner
+    from unet_segmentation import predict, report_html
 
     model, best = session.averaged(), session.best()
     predict.save_model(out / "model.keras", model, about)
@@ -78,20 +91,24 @@ def train(config: Config, source: Path | inputs.Input, out: Path) -> dict[str, A
     scores = _score(model, data, about, origin, out) if here else _elsewhere(data, origin, out)
     result = {
         "steps": session.done.step,
-        "weights_sha256": weights_sha256(model),
+        "weights_sha256": provenance.weights_sha256(model),
         **scores,
         "best_validation": session.done.best,
         "images_per_s": round(session.done.step * config.train.batch_size / max(session.done.seconds, 1e-9), 2),
         "training_s": round(session.done.seconds, 1),
+        **({"scaling": session.done.scaling} if session.done.scaling else {}),
     }
     if not here:
         write_atomic(out / "report.html", report_html.unscored(result).encode("utf-8", "replace"))
+    leaving.over()
     write_json(out / "metrics.json", result)  # written last, so it marks a finished run
     return result
 
 
 def _score(model: Any, data: Data, about: Mapping[str, Any], origin: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Segments the held-out patients and scores them in the space of their files."""
+    from unet_segmentation import evaluate, predict, segment
+
     held_out = [data.patients[prepared.name] for prepared in data.validation]
     patients = {patient.name: patient for patient in held_out}
     predictions = out / "predictions"
@@ -99,6 +116,13 @@ def _score(model: Any, data: Data, about: Mapping[str, Any], origin: Mapping[str
     options = evaluate.Options(provenance=origin)
     scores = evaluate.evaluate_files(predictions, held_out, data.convention, data.modalities, out, options)
     return {"scored": "here", **scores}
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The scores of a result, for a person."""
+    from unet_segmentation import evaluate
+
+    return evaluate.table(result)
 
 
 def _elsewhere(data: Data, origin: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -152,6 +176,8 @@ class Validation:
 
     def __call__(self, session: Session) -> dict[str, float]:
         """Mean Dice over the patients by region."""
+        from unet_segmentation import metrics, segment
+
         model = session.averaged()
         self._forward = self._forward or backend.forward(model)
         options = segment.Options(flips=False)

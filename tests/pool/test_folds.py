@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from submit import eventlog
+from submit import sweep
 from submit.description import Description
+from submit.errors import KitError
 from tests.conftest import Condor
-from tests.pool.conftest import Job, osgdl, render, submit
+from tests.pool.conftest import osgdl, render, submit
+from tests.pool.dags import done, run_dag
 from tests.pool.test_trainer import SIZE, configure
 from unet_segmentation import phantom
 
@@ -31,19 +34,6 @@ if "data.fold=1" in sys.argv and "# broken" in _Path("config.toml").read_text():
     def _refuse(): raise _codes.BadInput("config.toml", "broken", "a mended one", "mend it")
     raise SystemExit(_codes.run(_refuse))
 """
-
-
-def run_dag(condor: Condor, folder: Path) -> str:
-    """Runs folds.dag to its end; what DAGMan wrote into its own log this time."""
-    out = folder / "folds.dag.dagman.out"
-    before = len(out.read_text()) if out.exists() else 0
-    done = condor.run(["condor_submit_dag", "folds.dag"], cwd=folder)
-    assert done.returncode == 0, done.stderr
-    deadline = time.monotonic() + 240
-    while not out.exists() or "EXITING WITH STATUS" not in (said := out.read_text()[before:]):
-        assert time.monotonic() < deadline, out.read_text()[-3000:]
-        time.sleep(0.5)
-    return said
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +73,10 @@ def test_two_folds_to_one_report_through_a_failure_and_a_rescue(condor: Condor, 
 
 def test_a_sweep_comes_home_best_first(condor: Condor, project: Path) -> None:
     osgdl(project, "sweep", "space.toml", "--random", "3", "--out", "tried")
-    job = submit(condor, project, "tried.sub")
-    for proc in range(3):
-        one = Job(condor, job.log, job.cluster, proc)
-        deadline = time.monotonic() + 60
-        while not one.log.exists() or (job.cluster, proc) not in eventlog.read(one.log):
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        assert one.wait("done", "held").exit_code == 0, job.log.read_text()
+    job = replace(submit(condor, project, "tried.sub"), log=project / "logs/tried.log")
+    with pytest.raises(KitError, match=f"cluster {job.cluster} is in the queue"):
+        sweep.write(project, (), (), "tried")
+    done(job, 3)
     found = json.loads(osgdl(project, "sweep", "results", "--out", "tried", "--json"))
     scores = [row["score"] for row in found["trials"]]
     assert found["by"] == "over_regions.dice.mean" and scores == sorted(scores, reverse=True)

@@ -116,7 +116,7 @@ def test_other_bytes_under_the_name_are_noticed(condor: Condor, project: Path, s
         one, other = (replace(job, proc=proc).wait("done", "held") for proc in (0, 1))
     finally:
         osdf_local.clear()
-    assert (one.exit_code, other.exit_code) == (0, 0)
+    assert (one.exit_code, other.exit_code) == (0, 0), (one.hold_reason, other.hold_reason)
     assert sorted((len(one.starts), len(other.starts))) == [1, 2]
     ads = [replace(job, proc=proc).ad() for proc in (0, 1)]
     assert sum(bool(ad.get("ChirpOsgdlReturned75")) for ad in ads) == 1

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 
 from submit.runtime import exit_codes
 from submit.runtime.exit_codes import BadInput, BadMachine, Checkpointed
+
+REPO = Path(__file__).resolve().parents[2]
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,7 +150,7 @@ def test_a_site_is_avoided_when_two_of_its_machines_were_bad(starter: Any, job: 
 
 def test_the_submit_files_line_keeps_off_such_a_site() -> None:
     """The line of exit_codes.sub, evaluated by HTCondor."""
-    text = (ROOT / "templates/unet-segmentation/templates/exit_codes.sub").read_text()
+    text = (ROOT / "templates/shared/exit_codes.sub").read_text()
     clause = re.search(r"!stringListIMember\(TARGET\.GLIDEIN_Site.*\)", text)
     assert clause
     job = classad2.ClassAd()
@@ -174,3 +178,12 @@ def test_what_is_remembered_is_never_cut(starter: Any, job: Any) -> None:
     exit_codes.run(raising(BadMachine("a", "b", "c", "d")))
     remembered = starter.attributes["ChirpOsgdlReturned75"].strip('"').split(",")
     assert remembered == [*names[2:], f"{'y' * 90}@Utah"]
+
+
+def test_the_end_is_at_once_and_nothing_printed_is_lost() -> None:
+    script = (
+        "import atexit, sys; from submit.runtime import exit_codes; atexit.register(print, 'teardown');"
+        "print('out'); print('err', file=sys.stderr); exit_codes.end(85)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (85, "out\n", "err\n")

@@ -24,7 +24,7 @@ GOOD = {
 
 
 def test_good_answers_are_accepted() -> None:
-    answers.check(GOOD)
+    answers.check("unet-segmentation", GOOD)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_good_answers_are_accepted() -> None:
 )
 def test_an_answer_that_cannot_be_used_gets_one_line(name: str, value: object, message: str) -> None:
     with pytest.raises(KitError) as refused:
-        answers.check({**GOOD, name: value})
+        answers.check("unet-segmentation", {**GOOD, name: value})
     text = str(refused.value)
     assert text.startswith(f"{name}=")
     assert f": {message}" in text
@@ -90,12 +90,12 @@ def test_an_answer_that_cannot_be_used_gets_one_line(name: str, value: object, m
     "data", ["data", "my data", "../shared/brats2015", "/home/jane/d.tar.gz", "d.zip", "Köln/データ"]
 )
 def test_data_that_is_accepted(data: str) -> None:
-    answers.check({**GOOD, "data": data})
+    answers.check("unet-segmentation", {**GOOD, "data": data})
 
 
 def test_a_file_with_the_attribute_that_transfers_nothing_is_refused() -> None:
     with pytest.raises(KitError, match=r"^image_syntax='\+SingularityImage'"):
-        answers.check({**GOOD, "image": "x.sif", "image_syntax": "+SingularityImage"})
+        answers.check("unet-segmentation", {**GOOD, "image": "x.sif", "image_syntax": "+SingularityImage"})
 
 
 @given(st.text())

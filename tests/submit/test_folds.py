@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_a_local_folder_is_split_by_the_trainer(folder: Path) -> None:
     )
     assert arguments(folder, found["report-0"]) == (
         "\"evaluate 'data' results/folds/report 'train-0/predictions' 'train-1/predictions'\""
-        " <- job, results/folds/train-0, results/folds/train-1, data, "
+        " <- job, config.toml, results/folds/train-0, results/folds/train-1, data, "
     )
     text = done.dag.read_text()
     assert "PARENT train-0 train-1 CHILD report-0" in text and text.count("1 UNLESS-EXIT 65") == 3
@@ -77,6 +78,30 @@ def test_a_local_folder_is_split_by_the_trainer(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     folds.write(folder, 2)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before, "done again, nothing changes"
+
+
+def test_a_layout_of_ones_own_travels_to_the_training_and_to_the_report(folder: Path) -> None:
+    (folder / "mine.toml").write_text((folder / "job/unet_segmentation/layouts.toml").read_text())
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace('layout = "auto"', 'layout = "brats2021"'))
+    folds.write(folder, 2, "named")
+    assert "mine.toml" not in (folder / "named.dag").read_text()
+    one = """\
+about = "mine"
+modalities = { flair = "{patient}/{patient}_flair" }
+truth = "{patient}/{patient}_seg"
+[convention]
+labels = { 1 = "core", 2 = "oedema", 4 = "enhancing" }
+regions = { whole = [1, 2, 4] }
+paint = { whole = 2 }
+"""
+    (folder / "mine.toml").write_text(one)
+    config.write_text(config.read_text().replace('layout = "brats2021"', 'layout = "mine.toml"'))
+    with contextlib.chdir(folder):
+        folds.write(Path(), 2)
+    found = nodes(folder)
+    assert found["train-0"][1]["data_objects"] == "folds/splits.json, mine.toml"
+    assert arguments(folder, found["report-0"]).endswith(", data, mine.toml")
 
 
 def stage(folder: Path, count: int = 2, parts: tuple[str, ...] = ("training", "validation"), **more: Any) -> Manifest:
@@ -194,7 +219,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         folds.write(folder, 9)
     assert not (folder / "folds.dag").exists() and not (folder / "folds").exists()
     folds.write(folder, 2)
-    with pytest.raises(KitError, match=r"--out='folds': folds\.dag is there"):
+    with pytest.raises(KitError, match=r"--out='folds': folds/splits\.json is there"):
         folds.write(folder, 3)
     description = Description.read(folder / "train.sub")
     description.set("data", "data.tar.gz")
@@ -210,7 +235,7 @@ def test_a_submit_file_that_would_win_over_a_node_is_refused(folder: Path) -> No
     with pytest.raises(KitError, match=r"train\.sub:\d+: arguments have no \$\(settings:\)"):
         folds.write(folder, 2)
     train.write_text(text.replace("if ! defined data\n    data = data\nendif", "data = data"))
-    with pytest.raises(KitError, match=r"train\.sub:\d+: data is set for every job; each node has its own"):
+    with pytest.raises(KitError, match=r"train\.sub:\d+: data is set for every job; each job has its own"):
         folds.write(folder, 2)
     train.write_text(text.replace("if ! defined result", "if ! defined other"))
     with pytest.raises(KitError, match="result is set for every job"):

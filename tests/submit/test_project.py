@@ -116,12 +116,12 @@ def test_the_version_is_the_packages() -> None:
 def test_a_replay_with_a_folder_of_its_own_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     given = {name: value[0] if isinstance(value, list) else value for name, value in _questions().items()}
     given |= {"username": "jane", "image": CVMFS}
-    assert rendering.before(given, "brain-tumour-segmentation") == 0
-    assert rendering.before(given, "../x") == 1
+    assert rendering.before("unet-segmentation", given, "brain-tumour-segmentation") == 0
+    assert rendering.before("unet-segmentation", given, "../x") == 1
     assert capsys.readouterr().err == (
         "__project_slug='../x': not made from project_name; want brain-tumour-segmentation. Leave it out.\n"
     )
-    assert rendering.before({**given, "gpus": "99"}, "brain-tumour-segmentation") == 1
+    assert rendering.before("unet-segmentation", {**given, "gpus": "99"}, "brain-tumour-segmentation") == 1
     assert capsys.readouterr().err.startswith("gpus='99': not such a number")
 
 
@@ -262,5 +262,5 @@ def test_modes_do_not_depend_on_who_renders(tmp_path: Path) -> None:
 
 def test_the_image_that_is_offered_first_is_the_default(tmp_path: Path) -> None:
     record = json.loads((new(tmp_path) / "osgdl.json").read_text())["answers"]
-    first = next(iter(images.offered().values()))
+    first = next(iter(images.answered("unet-segmentation").values()))
     assert (record["framework"], record["image"]) == (first.framework, first.cvmfs_path)

@@ -51,6 +51,25 @@ def test_it_goes_on_where_results_are_missing(folder: Path) -> None:
         sweep.write(folder, KEYS, TRIALS[1:])
 
 
+def test_jobs_in_the_queue_are_not_queued_again(folder: Path) -> None:
+    sweep.write(folder, KEYS, TRIALS)
+    log = folder / "logs/sweep.log"
+    begun = "".join(
+        f"{number} (017.{proc}.000) 2026-11-24 20:40:28 {kind} submitted from host: <127.0.0.1:1>\n...\n"
+        for number, proc, kind in (("035", "-01", "Cluster"), ("000", "000", "Job"))
+    )
+    first = "009 (017.000.000) 2026-11-24 20:40:51 Job was aborted.\n\tvia condor_rm\n...\n"
+    for text in (begun, begun + first):  # what is not materialised yet has no event of its own
+        log.write_text(text)
+        with pytest.raises(KitError, match=r"sweep\.log: cluster 17 is in the queue;.*condor_rm 17"):
+            sweep.write(folder, (), ())
+    removed = (
+        "036 (017.-01.000) 2026-11-24 20:40:51 Cluster removed\n\tMaterialized 1 jobs from 3 items.\tIncomplete\n...\n"
+    )
+    log.write_text(begun + first + removed)
+    assert sweep.write(folder, (), ()).waiting == [0, 1, 2]
+
+
 def test_what_the_trainer_would_refuse_is_not_queued(folder: Path) -> None:
     with pytest.raises(KitError, match=r"train\.batch_size: 0; 1 to 4096[\s\S]*mend SPACE"):
         sweep.write(folder, KEYS, [*TRIALS, ("0", "dice")])
@@ -85,7 +104,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         sweep.write(folder, KEYS, TRIALS, "other")
     description.set("arguments", '"train"')
     description.write()
-    with pytest.raises(KitError, match=r"arguments have no \$\(settings\)"):
+    with pytest.raises(KitError, match=r"arguments have no \$\(settings:\)"):
         sweep.write(folder, KEYS, TRIALS, "other")
 
 

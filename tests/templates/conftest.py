@@ -13,8 +13,9 @@ import pytest
 from submit import project
 
 REPO = Path(__file__).resolve().parents[2]
-TEMPLATE = REPO / "templates" / "unet-segmentation"
-QUESTIONS: dict[str, Any] = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+# the submit files of each, to be run through condor_submit with nothing but `data` given
+SUBMIT_FILES = {"unet-segmentation": ("train", "predict"), "training-job": ("train",)}
+TEMPLATES = tuple(SUBMIT_FILES)
 IMAGES = {
     "cvmfs": "/cvmfs/singularity.opensciencegrid.org/osg-dl-kit/unet-segmentation:tf2.21",
     "sif": "unet.sif",
@@ -24,11 +25,21 @@ IMAGES = {
 DATA = ("data", "sets/my data.zip", "/data/brats", "osdf:///ospool/ap40/data/jane/brats-v1.tar.gz")
 
 
-def matrix() -> Iterator[dict[str, str]]:
+def folder_of(template: str) -> Path:
+    return REPO / "templates" / template
+
+
+def questions(template: str) -> dict[str, Any]:
+    """cookiecutter.json of a template."""
+    read: dict[str, Any] = json.loads((folder_of(template) / "cookiecutter.json").read_text(encoding="utf-8"))
+    return read
+
+
+def matrix(template: str) -> Iterator[dict[str, str]]:
     """Every combination of the answers that decide on a line together; the others are turned through."""
-    data, gpus = cycle(DATA), cycle(["1", "2", "8"])
+    data, gpus, asked = cycle(DATA), cycle(["1", "2", "8"]), questions(template)
     for framework, syntax, duration, kind in product(
-        QUESTIONS["framework"], QUESTIONS["image_syntax"], QUESTIONS["job_duration"], IMAGES
+        asked["framework"], asked["image_syntax"], asked["job_duration"], IMAGES
     ):
         if kind == "sif" and syntax == "+SingularityImage":
             continue  # refused: tests/submit/test_images.py
@@ -47,22 +58,29 @@ def label(answers: dict[str, str]) -> str:
     return f"{answers['framework']}-{kind}-{answers['image_syntax']}-{answers['job_duration']}"
 
 
-def render(folder: Path, **answers: str) -> Path:
+def render(folder: Path, template: str = "unet-segmentation", **answers: str) -> Path:
     """A project in `folder`, under an answered user name so that it is the same on every machine."""
-    return project.new("unet-segmentation", {"username": "jane", **answers}, folder, ask=False)
+    return project.new(template, {"username": "jane", **answers}, folder, ask=False)
+
+
+@pytest.fixture(scope="session", params=TEMPLATES)
+def template(request: pytest.FixtureRequest) -> str:
+    """Each template in turn."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, str], Path]]:
-    """The whole matrix: the answers, and the project made from them."""
+def rendered(template: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, str], Path]]:
+    """The whole matrix of a template: the answers, and the project made from them."""
     folder = tmp_path_factory.mktemp("matrix")
-    return [(answers, render(folder / str(number), **answers)) for number, answers in enumerate(matrix())]
+    given = enumerate(matrix(template))
+    return [(answers, render(folder / str(number), template, **answers)) for number, answers in given]
 
 
 @pytest.fixture(scope="session")
-def plain_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_project(template: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project that nothing but Enter makes. Not to be changed."""
-    return render(tmp_path_factory.mktemp("plain"))
+    return render(tmp_path_factory.mktemp("plain"), template)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.templates.conftest import REPO, render
+from tests.templates.conftest import REPO, TEMPLATES, render
 
 # Without site-packages' .pth files, by which an editable kit could be imported; hooks get the same interpreter
 DRIVER = """\
@@ -69,29 +69,33 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def same_as_osgdl_new(home: Path, tmp_path: Path) -> None:
+def same_as_osgdl_new(home: Path, tmp_path: Path, template: str = "unet-segmentation") -> None:
     (made,) = (home.parent / "out").iterdir()
-    assert files(made) == files(render(tmp_path / "reference"))
+    assert files(made) == files(render(tmp_path / "reference", template))
 
 
-@pytest.mark.parametrize("source", ["folder", "relative folder", "git", "zip", "directory", "git directory"])
-def test_it_renders_from(source: str, clone: Path, home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "template"),
+    [
+        *((source, "unet-segmentation") for source in ("folder", "relative folder", "git", "zip")),
+        *((source, template) for source in ("directory", "git directory", "zip directory") for template in TEMPLATES),
+    ],
+)
+def test_it_renders_from(source: str, template: str, clone: Path, home: Path, tmp_path: Path) -> None:
     words = [str(clone)]
     if source == "relative folder":
         words = [os.path.relpath(clone, home.parent / "out")]
-    elif source == "git":
+    elif source.startswith("git"):
         words = [f"git+file://{clone}"]
-    elif source == "git directory":
-        words = [f"git+file://{clone}", "--directory", "templates/unet-segmentation"]
-    elif source == "zip":
+    elif source.startswith("zip"):
         # as GitHub packs one: everything below one folder
         archive = shutil.make_archive(str(tmp_path / "main"), "zip", clone.parent, "kit")
         words = [archive]
-    elif source == "directory":
-        words += ["--directory", "templates/unet-segmentation"]
+    if source.endswith("directory"):
+        words += ["--directory", f"templates/{template}"]
     done = cookiecutter(home, *words, "--no-input")
     assert done.returncode == 0, done.stdout + done.stderr
-    same_as_osgdl_new(home, tmp_path)
+    same_as_osgdl_new(home, tmp_path, template)
 
 
 def test_answers_typed_at_the_prompts(clone: Path, home: Path) -> None:

@@ -16,15 +16,26 @@ import pytest
 from submit import images, stage_lines
 from tests.conftest import Condor
 from tests.submit import manifests
-from tests.templates.conftest import label, render
+from tests.templates.conftest import SUBMIT_FILES, label, render
 
 pytestmark = pytest.mark.pool
+
+# least and greatest capability, least runtime (docs/compatibility.md)
+BOUNDS = {
+    "tensorflow-2.21": (6.0, 9.0, 12000),
+    "tensorflow-2.17": (6.0, 9.0, 12000),
+    "keras": (6.0, 9.0, 12000),
+    "pytorch": (7.0, 12.1, 12000),
+    "jax": (5.2, 12.1, 12000),
+}
 
 # one call for many projects: `dry run FOLDER...` leaves an ad and what was printed beside each submit file
 SCRIPT = """
 for folder in "$@"; do
     cd "$folder" || exit 1
-    for name in train predict; do
+    for name in *.sub; do
+        name=${name%.sub}
+        [ "$name" = evaluate ] && continue
         condor_submit -dry-run $name.ad $name.sub > $name.out 2> $name.err
         echo $? > $name.rc
     done
@@ -58,20 +69,20 @@ def dry(
     return copies
 
 
-def test_the_whole_matrix_without_a_warning(dry: list[tuple[dict[str, str], Path]]) -> None:
+def test_the_whole_matrix_without_a_warning(template: str, dry: list[tuple[dict[str, str], Path]]) -> None:
     for _, folder in dry:
-        for name in ("train", "predict"):
+        for name in SUBMIT_FILES[template]:
             ad(folder, name)
 
 
-def test_the_request(dry: list[tuple[dict[str, str], Path]]) -> None:
+def test_the_request(template: str, dry: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in dry:
-        for name in ("train", "predict"):
+        for name in SUBMIT_FILES[template]:
             job, gpus = ad(folder, name), int(given["gpus"])
             assert job["RequestGPUs"] == gpus
-            assert job["GPUsMinCapability"] == 6.0
-            assert job["GPUsMaxCapability"] == 9.0
-            assert job["GPUsMinRuntime"] == 12000
+            assert (job["GPUsMinCapability"], job["GPUsMaxCapability"], job["GPUsMinRuntime"]) == BOUNDS[
+                given["framework"]
+            ]
             assert job["GPUsMinMemory"] == 10240
             assert job["RequestMemory"] == 8192 * gpus
             assert "SET RequestMemory " + str(16384 * gpus) in str(job["TransformBody_RequestMemory"])
@@ -98,17 +109,19 @@ def test_the_image(dry: list[tuple[dict[str, str], Path]]) -> None:
             assert "HAS_CVMFS_singularity_opensciencegrid_org is true" in requirements
 
 
-def test_files_go_out_and_come_home(dry: list[tuple[dict[str, str], Path]]) -> None:
+def test_files_go_out_and_come_home(template: str, dry: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in dry:
         job, name = ad(folder), given["data"].split("/")[-1]
         sent = str(job["TransferInput"]).split(",")
-        assert ["job", "config.toml", given["data"]] == sent[:3]
-        assert shlex.split(job["Arguments"]) == ["train", name, f"results/{job['ClusterId']}.0"]
+        assert ["job", "config.toml" if template == "unet-segmentation" else "train.py", given["data"]] == sent[:3]
+        assert shlex.split(job["Arguments"])[:3] == ["train", name, f"results/{job['ClusterId']}.0"]
         assert job["TransferOutput"] == "results"
         assert job["TransferCheckpoint"] == "checkpoint"
         assert job["Out"] == f"logs/{job['ClusterId']}.0.out"
         assert job["Err"] == f"logs/{job['ClusterId']}.0.err"
         assert job["UserLog"] == str(folder / "logs" / f"{job['ClusterId']}.log")
+        if template != "unet-segmentation":
+            continue
         prediction = ad(folder, "predict")
         assert ["job", "model.keras", given["data"]] == str(prediction["TransferInput"]).split(",")[:3]
         assert shlex.split(prediction["Arguments"])[1::2] == [name, "model.keras"]

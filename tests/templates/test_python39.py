@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.templates.conftest import REPO, TEMPLATE
+from tests.templates.conftest import REPO, TEMPLATES, folder_of
 
 PROVIDED = {*sys.stdlib_module_names, "cookiecutter", "jinja2", "submit"} - {"tomllib"}
 
@@ -26,7 +26,11 @@ def imported(module: ast.Module) -> set[str]:
 
 def reached() -> list[Path]:
     """The extension, the hooks, and every module of submit/ that they import, directly or not."""
-    waiting = [TEMPLATE / "local_extensions.py", *sorted((TEMPLATE / "hooks").glob("*.py"))]
+    waiting = [
+        path
+        for folder in map(folder_of, TEMPLATES)
+        for path in (folder / "local_extensions.py", *sorted((folder / "hooks").glob("*.py")))
+    ]
     found: list[Path] = []
     while waiting:
         path = waiting.pop()
@@ -55,5 +59,14 @@ def test_it_is_python_39_and_needs_nothing(path: Path) -> None:
 
 def test_the_chain_is_followed() -> None:
     names = {path.name for path in reached()}
-    assert {"rendering.py", "answers.py", "images.py", "gpus.py", "units.py", "errors.py", "files.py"} <= names
+    assert {
+        "extension.py",
+        "rendering.py",
+        "answers.py",
+        "images.py",
+        "gpus.py",
+        "units.py",
+        "errors.py",
+        "files.py",
+    } <= names
     assert not names & {"project.py", "description.py", "cli.py", "data_json.py"}

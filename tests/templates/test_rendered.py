@@ -13,55 +13,63 @@ import htcondor2
 import pytest
 
 from submit import answers, images, project, rendering
-from tests.templates.conftest import QUESTIONS, REPO, TEMPLATE, label, matrix, render
+from tests.templates.conftest import REPO, TEMPLATES, folder_of, label, matrix, questions, render
 from unet_segmentation import config
 
-OWN_FILES = {
+COMMON = {
     ".gitignore",
     "README.md",
-    "config.toml",
     "container.def",
-    "evaluate.sub",
     "logs/.gitkeep",
     "osgdl.json",
-    "predict.sub",
     "results/.gitkeep",
     "run.sh",
     "train.sub",
 }
+OWN_FILES = {
+    "unet-segmentation": {*COMMON, "config.toml", "evaluate.sub", "predict.sub"},
+    "training-job": {*COMMON, "train.py", *(f"job/{name}.py" for name in ("osgdl_arrays", "osgdl_job", "stripes"))},
+}
+JOB = {"unet-segmentation": ("unet_segmentation", "submit/runtime"), "training-job": ("submit/runtime",)}
 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def job_files() -> set[str]:
-    """What job/ takes from the kit: the trainer and the runtime, nothing else of submit/."""
-    taken = {path for package in ("unet_segmentation", "submit/runtime") for path in (REPO / package).rglob("*")}
+def own_files(template: str, folder: Path) -> set[str]:
+    """What the template itself writes."""
+    answers = json.loads((folder / "osgdl.json").read_text())["answers"]
+    helper = {f"job/osgdl_{answers['framework']}.py"} if template == "training-job" else set()
+    return OWN_FILES[template] | helper
+
+
+def job_files(template: str) -> set[str]:
+    """What job/ takes from the kit: the runtime, nothing else of submit/, and the U-Net's trainer."""
+    taken = {path for package in JOB[template] for path in (REPO / package).rglob("*")}
     taken.add(REPO / "submit" / "__init__.py")
     return {f"job/{path.relative_to(REPO)}" for path in taken if path.is_file() and "__pycache__" not in path.parts}
 
 
-def test_exactly_these_files(rendered: list[tuple[dict[str, str], Path]]) -> None:
-    expected = OWN_FILES | job_files()
+def test_exactly_these_files(template: str, rendered: list[tuple[dict[str, str], Path]]) -> None:
     for _, folder in rendered:
-        assert set(files(folder)) == expected
+        assert set(files(folder)) == own_files(template, folder) | job_files(template)
 
 
-def test_the_job_is_what_the_kit_has(plain_project: Path) -> None:
-    for name in job_files():
+def test_the_job_is_what_the_kit_has(template: str, plain_project: Path) -> None:
+    for name in job_files(template):
         assert (plain_project / name).read_bytes() == (REPO / name.removeprefix("job/")).read_bytes()
 
 
-def test_no_jinja_is_left_and_lines_end_as_on_linux(rendered: list[tuple[dict[str, str], Path]]) -> None:
+def test_no_jinja_is_left_and_lines_end_as_on_linux(template: str, rendered: list[tuple[dict[str, str], Path]]) -> None:
     for _, folder in rendered:
-        for name in OWN_FILES:
+        for name in own_files(template, folder):
             content = (folder / name).read_text(encoding="utf-8")
             assert not re.search(r"\{\{|\}\}|\{%|%\}|cookiecutter", content), (folder, name)
             assert "\r" not in content
             assert not content or (content.endswith("\n") and not content.startswith("\n")), name
             assert not re.search(r"[ \t]$", content, re.MULTILINE), name
-            assert "\n\n\n" not in content, name
+            assert name.endswith(".py") or "\n\n\n" not in content, name
 
 
 def test_run_sh_may_be_run(rendered: list[tuple[dict[str, str], Path]]) -> None:
@@ -79,24 +87,26 @@ def test_shellcheck_finds_nothing(rendered: list[tuple[dict[str, str], Path]]) -
         assert done.returncode == 0, done.stdout
 
 
-def test_ruff_finds_nothing(plain_project: Path) -> None:
+def test_ruff_finds_nothing(rendered: list[tuple[dict[str, str], Path]]) -> None:
     """By the kit's own rules; the runtime keeps spellings that Python 3.9 reads, as it does in the kit."""
+    by_framework = {given["framework"]: folder for given, folder in rendered}
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", REPO / "pyproject.toml"]
     older = ["--extend-per-file-ignores", "job/submit/runtime/*.py:UP", "--config", 'src = ["job"]']
-    done = subprocess.run([*command, *older, "."], cwd=plain_project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    for folder in by_framework.values():
+        done = subprocess.run([*command, *older, "."], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
-def test_the_same_answers_make_the_same_bytes(plain_project: Path, tmp_path: Path) -> None:
-    assert files(render(tmp_path)) == files(plain_project)
+def test_the_same_answers_make_the_same_bytes(template: str, plain_project: Path, tmp_path: Path) -> None:
+    assert files(render(tmp_path, template)) == files(plain_project)
 
 
-def test_the_record_of_answers(rendered: list[tuple[dict[str, str], Path]]) -> None:
+def test_the_record_of_answers(template: str, rendered: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in rendered:
         record = json.loads((folder / "osgdl.json").read_text())
-        assert record["template"] == "unet-segmentation"
+        assert record["template"] == template
         assert record["kit_version"] == rendering.version()
-        assert set(record["answers"]) == {name for name in QUESTIONS if not name.startswith("_")}
+        assert set(record["answers"]) == {name for name in questions(template) if not name.startswith("_")}
         assert {name: record["answers"][name] for name in given} == given
 
 
@@ -107,19 +117,18 @@ def test_the_trainer_reads_the_configuration(tmp_path: Path) -> None:
     assert settings.checkpoint.leave_every_minutes > 0, "the lines for exit code 85 are live from the start"
 
 
-@pytest.mark.parametrize("name", ["train.sub", "predict.sub", "evaluate.sub"])
-def test_one_image_command_with_its_guard(rendered: list[tuple[dict[str, str], Path]], name: str) -> None:
+def test_one_image_command_with_its_guard(rendered: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in rendered:
-        submit = htcondor2.Submit((folder / name).read_text())
-        expected = images.lines(images.parse(given["image"]), given["image_syntax"])
-        found = {command: submit.get(command) for command in ("container_image", "MY.SingularityImage")}
-        assert [value for value in found.values() if value] == [expected.value], label(given)
-        assert submit.expand("requirements").startswith(expected.guard + " && ")
+        for file in folder.glob("*.sub"):
+            submit = htcondor2.Submit(file.read_text())
+            expected = images.lines(images.parse(given["image"]), given["image_syntax"])
+            found = {command: submit.get(command) for command in ("container_image", "MY.SingularityImage")}
+            assert [value for value in found.values() if value] == [expected.value], label(given)
+            assert submit.expand("requirements").startswith(expected.guard + " && ")
 
 
-@pytest.mark.parametrize("name", ["train.sub", "predict.sub", "evaluate.sub"])
-def test_comments_stand_on_lines_of_their_own_and_every_size_has_a_unit(plain_project: Path, name: str) -> None:
-    for line in (plain_project / name).read_text().splitlines():
+def test_comments_stand_on_lines_of_their_own_and_every_size_has_a_unit(plain_project: Path) -> None:
+    for line in [line for file in plain_project.glob("*.sub") for line in file.read_text().splitlines()]:
         if not line.startswith("#"):
             assert "#" not in line
         if re.match(r"(retry_)?request_(memory|disk)|gpus_minimum_memory", line):
@@ -132,41 +141,53 @@ def test_a_docker_image_is_warned_of(rendered: list[tuple[dict[str, str], Path]]
         assert warned == given["image"].startswith("docker://")
 
 
-def test_the_definition_pins_what_the_row_says(rendered: list[tuple[dict[str, str], Path]]) -> None:
+def test_the_definition_pins_what_the_row_says(template: str, rendered: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in rendered:
-        row = images.offered()[given["framework"]]
+        row = images.answered(template)[given["framework"]]
         recipe = (folder / "container.def").read_text()
         assert f"\nFrom: {row.base}\n" in recipe
         assert re.findall(r"^ +([\w-]+==[\w.]+)", recipe, re.MULTILINE) == [*row.packages, *row.cuda_packages]
 
 
 def test_readme_names_only_files_that_are_there(plain_project: Path) -> None:
-    named = re.findall(r"`([\w/]+\.(?:sub|toml|json|def|md))`", (plain_project / "README.md").read_text())
-    assert {"train.sub", "predict.sub", "config.toml", "container.def", "osgdl.json"} <= set(named)
+    named = re.findall(r"`([\w/]+\.(?:sub|toml|json|def|md|py))`", (plain_project / "README.md").read_text())
+    assert {"train.sub", "container.def", "osgdl.json"} <= set(named)
     for name in named:
         assert (plain_project / name).is_file()
 
 
-def test_the_questions() -> None:
-    public = {name: default for name, default in QUESTIONS.items() if not name.startswith("_")}
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_questions(template: str) -> None:
+    asked = questions(template)
+    public = {name: default for name, default in asked.items() if not name.startswith("_")}
     assert len(public) <= 12
-    assert set(QUESTIONS["__prompts__"]) == set(public)
-    assert public["framework"] == list(images.offered())
+    assert set(asked["__prompts__"]) == set(public)
+    assert public["framework"] == list(images.answered(template))
     assert public["image_syntax"] == list(images.SYNTAXES)
     assert public["job_duration"] == list(answers.JOB_DURATIONS)
     for name, default in public.items():
         if isinstance(default, list):
-            assert set(QUESTIONS["__prompts__"][name]) == {"__prompt__", *default}
-        assert public == project.questions("unet-segmentation")
+            assert set(asked["__prompts__"][name]) == {"__prompt__", *default}
+        assert public == project.questions(template)
+
+
+def test_an_answer_means_the_same_image_in_every_template() -> None:
+    meant = [(answer, row.framework) for row in images.offered().values() for answer in row.answers.values()]
+    assert len({answer for answer, _ in meant}) == len(set(meant))
+
+
+def test_what_templates_cannot_share_is_the_same() -> None:
+    """cookiecutter looks for the extension in the template's own folder."""
+    assert len({(folder_of(template) / "local_extensions.py").read_bytes() for template in TEMPLATES}) == 1
 
 
 def test_the_root_lists_every_template() -> None:
     listed = json.loads((REPO / "cookiecutter.json").read_text())["templates"]
     assert {entry["path"] for entry in listed.values()} == {
-        f"./templates/{folder.name}" for folder in TEMPLATE.parent.iterdir() if folder.is_dir()
+        f"./templates/{file.parent.name}" for file in (REPO / "templates").glob("*/cookiecutter.json")
     }
-    assert set(project.templates()) == set(listed)
+    assert set(project.templates()) == set(listed) == set(TEMPLATES)
 
 
 def test_the_matrix_is_whole() -> None:
-    assert len(list(matrix())) == 2 * 2 * (3 * 4 - 1)
+    assert [len(list(matrix(template))) for template in TEMPLATES] == [2 * 2 * (3 * 4 - 1), 3 * 2 * (3 * 4 - 1)]

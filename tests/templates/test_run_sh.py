@@ -158,7 +158,10 @@ def test_it_runs_under_any_name_and_from_any_path(stub: Path, tmp_path: Path) ->
         ([], "data='': no name; want a folder or an archive. Leave out the slash at the end of data."),
         (["train", "", "results/1.0"], "data='': no name; want a folder or an archive. Leave out the slash at the end"),
         (["train", "data", ""], "result='': no folder; want run.sh train DATA RESULT, or run.sh predict DATA RESULT"),
-        (["predict", "data", "r", ""], "model='': no file; want the model.keras of a training. Run condor_submit"),
+        (
+            ["predict", "data", "r", ""],
+            "model='': no file; want the model.keras of a training, or a folder of several. ",
+        ),
         (
             ["dance", "data", "r"],
             "task='dance': unknown; want train, predict or evaluate. Change arguments in the submit file.",
@@ -203,8 +206,16 @@ def test_settings_of_one_job_reach_the_trainer_as_they_stand(stub: Path) -> None
 def test_how_the_scoring_is_called(stub: Path) -> None:
     called = json.loads(run(stub, "evaluate", "data-0", "results/r", "predict-0", "train 1/predictions").stdout)
     assert called["arguments"] == [
-        "evaluate", "--data", "data-0", "--out", "results/r",
+        "evaluate", "--data", "data-0", "--out", "results/r", "--config", "config.toml",
         "--predictions", "predict-0", "--predictions", "train 1/predictions",
     ]  # fmt: skip
     done = run(stub, "evaluate", "data-0", "results/r")
     assert done.returncode == 65 and "predictions=''" in done.stderr
+
+
+def test_a_folder_of_networks_predicts_together(stub: Path) -> None:
+    (stub / "models").mkdir()
+    for name in ("train-1.keras", "train 0.keras", "notes.txt"):
+        (stub / "models" / name).touch()
+    called = json.loads(run(stub, "predict", "data-0", "results/p", "models").stdout)["arguments"]
+    assert called[5:] == ["--model", "models/train 0.keras", "--model", "models/train-1.keras"]

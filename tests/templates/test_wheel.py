@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.templates.conftest import REPO, render
+from tests.templates.conftest import REPO, TEMPLATES, render
 from tests.templates.test_cookiecutter import cookiecutter, same_as_osgdl_new
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ sys.path.append({packages!r})
 from pathlib import Path
 from submit import project, rendering
 assert Path(project.__file__).is_relative_to({site!r}), project.__file__
-print(project.new("unet-segmentation", {{"username": "jane"}}, Path({out!r}), ask=False))
+print(project.new({template!r}, {{"username": "jane"}}, Path({out!r}), ask=False))
 """
 
 
@@ -71,14 +71,16 @@ def test_plain_cookiecutter_finds_the_kit_around_the_template(site: Path, home: 
     same_as_osgdl_new(home, tmp_path)
 
 
-def test_it_renders_the_same_project(site: Path, tmp_path: Path) -> None:
-    code = DRIVER.format(site=str(site), packages=sysconfig.get_path("purelib"), out=str(tmp_path / "out"))
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_it_renders_the_same_project(template: str, site: Path, tmp_path: Path) -> None:
+    packages, out = sysconfig.get_path("purelib"), str(tmp_path / "out")
+    code = DRIVER.format(site=str(site), packages=packages, out=out, template=template)
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],
         cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    made, reference = Path(done.stdout.strip()), render(tmp_path / "reference")
+    made, reference = Path(done.stdout.strip()), render(tmp_path / "reference", template)
     listed = [path.relative_to(reference) for path in reference.rglob("*") if path.is_file()]
     assert sorted(listed) == sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
     for name in listed:

@@ -45,10 +45,12 @@ def peak(batch: int) -> tuple[float, Network]:
 
 
 def test_a_further_image_takes_what_the_estimate_says() -> None:
-    """Never less than measured, and not more than 1.7 times: cuDNN's workspaces are not there on a CPU."""
+    """Never less than measured, and not more than twice, by what runs beside: cuDNN's workspaces are not there on a
+    CPU.
+    """
     small, network = peak(8)
     large, _ = peak(24)
     measured = (large - small) / 16
     estimated = (gpu_memory.estimate(network, 24).activations - gpu_memory.estimate(network, 8).activations) / 16
     print(f"{measured:.1f} MiB measured, {estimated:.1f} estimated for an image")
-    assert measured < estimated < 1.7 * measured
+    assert measured < estimated < 2 * measured

@@ -8,4 +8,5 @@ import sys
 sys.path.insert(0, {{ cookiecutter.__kit_root | literal }})
 from submit import rendering
 
-sys.exit(rendering.before({{ kit.answers(cookiecutter) | literal }}, {{ cookiecutter.__project_slug | literal }}))
+given, slug = {{ kit.answers(cookiecutter) | literal }}, {{ cookiecutter.__project_slug | literal }}
+sys.exit(rendering.before("unet-segmentation", given, slug))
