@@ -71,6 +71,9 @@ class Checkpoints(keras.callbacks.Callback):
         """Steps, or epochs, that are done."""
         return self.work.step
 
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._by_steps:
             self._done(logs)

@@ -1,0 +1,78 @@
+"""The rendered training-job in each framework: left and come back it is the undisturbed run, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.templates.conftest import render
+
+pytestmark = pytest.mark.slow
+FRAMEWORKS = {"keras": "tensorflow", "pytorch": "torch", "jax": "jax"}
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def job(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A project with made-up data."""
+    pytest.importorskip(FRAMEWORKS[request.param], reason="its framework is an extra: pip install '.[train,bench]'")
+    folder = render(tmp_path, "training-job", framework=request.param)
+    code, said = ended(started(folder, "job/stripes.py", "data"))
+    assert code == 0, said
+    return folder
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": "job", "KERAS_BACKEND": "tensorflow"}
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and standard error."""
+    _, said = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def trained(folder: Path, out: str, *words: str) -> tuple[int, str]:
+    """Of a training of 3 epochs of 20 steps."""
+    return ended(started(folder, "train.py", "--epochs", "3", "--out", out, *words))
+
+
+def weights(folder: Path, out: str) -> str:
+    return str(json.loads((folder / out / "metrics.json").read_text())["weights_sha256"])
+
+
+def test_left_and_come_back_it_is_the_same_training(job: Path) -> None:
+    code, said = trained(job, "whole")
+    assert code == 0, said
+    (job / "checkpoint").rename(job / "checkpoint-whole")
+    # 23 is no multiple of an epoch's steps
+    for leaves in ("step 23 of 60 saved", "step 46 of 60 saved"):
+        code, said = trained(job, "parts", "--leave-steps", "23")
+        assert code == 85 and leaves in said, said
+        assert not (job / "parts").exists()
+    code, said = trained(job, "parts", "--leave-steps", "23")
+    assert code == 0, said
+    assert weights(job, "parts") == weights(job, "whole")
+
+
+def test_sigterm_saves_and_a_checkpoint_of_other_settings_is_refused(job: Path) -> None:
+    # far more epochs than there is time for
+    process = started(job, "train.py", "--epochs", "9999", "--save-minutes", "0.0001")
+    while not (job / "checkpoint").is_dir() or not list((job / "checkpoint").iterdir()):
+        assert process.poll() is None, ended(process)[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    code, said = ended(process)
+    assert code == 85 and "of 199980 saved" in said, said
+    code, said = trained(job, "out", "--seed", "2")
+    assert code == 65 and "checkpoint: a checkpoint with another epochs, seed; one of this run; " in said, said
