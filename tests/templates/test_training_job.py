@@ -76,3 +76,30 @@ def test_sigterm_saves_and_a_checkpoint_of_other_settings_is_refused(job: Path) 
     assert code == 85 and "of 199980 saved" in said, said
     code, said = trained(job, "out", "--seed", "2")
     assert code == 65 and "checkpoint: a checkpoint with another epochs, seed; one of this run; " in said, said
+
+
+WRONG = """
+import keras, osgdl_keras
+from submit.runtime.exit_codes import BadInput
+
+def said(layers, *, per=1, **counted):
+    model = keras.Sequential(layers)
+    model.compile("sgd", "mse", steps_per_execution=per)
+    try:
+        osgdl_keras.Checkpoints(model, **counted)
+    except BadInput as fault:
+        return str(fault)
+
+dense, shape = keras.layers.Dense, keras.Input((1,))
+both = said([shape, dense(1)], steps=1, epochs=1)
+assert both == "Checkpoints: steps=1, epochs=1; one of the two; leave the other out"
+assert said([shape, dense(1)]).startswith("Checkpoints: steps=0, epochs=0; one of the two;")
+assert said([dense(1)], steps=1) == "model: not built; its weights; give it a keras.Input, or call it once"
+assert said([shape, dense(1)], steps=1, per=2) == "steps_per_execution: 2; 1: steps are counted; leave it out"
+"""
+
+
+@pytest.mark.parametrize("job", ["keras"], indirect=True)
+def test_what_the_callback_cannot_count_is_refused(job: Path) -> None:
+    code, said = ended(started(job, "-c", WRONG))
+    assert code == 0, said

@@ -21,6 +21,14 @@ def test_constant_is_constant() -> None:
     assert {schedule.rate(step, 1000, constant) for step in range(0, 1000, 100)} == {1e-4}
 
 
+def test_a_warm_up_of_ones_own_has_no_limit() -> None:
+    """A tenth of 10,000 steps, where the usual one ends after 100; a constant rate has one too, then."""
+    for kind in ("cosine", "constant"):
+        longer = TrainConfig(learning_rate=0.5, warm_up=0.1, schedule=kind)
+        assert [schedule.rate(step, 10_000, longer) for step in (0, 499, 999)] == pytest.approx([0.0005, 0.25, 0.5])
+    assert schedule.rate(9_999, 10_000, longer) == 0.5
+
+
 def test_a_training_that_diverged_has_a_lower_curve() -> None:
     assert schedule.rate(300, 1000, PLAIN, 0.1) == pytest.approx(0.1 * schedule.rate(300, 1000, PLAIN))
 

@@ -54,6 +54,8 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         if bool(steps) == bool(epochs):
             raise BadInput("Checkpoints", f"steps={steps}, epochs={epochs}", "one of the two", "leave the other out")
+        if not model.built:
+            raise BadInput("model", "not built", "its weights", "give it a keras.Input, or call it once")
         if model.steps_per_execution != 1:
             raise BadInput(
                 "steps_per_execution", str(model.steps_per_execution), "1: steps are counted", "leave it out"
