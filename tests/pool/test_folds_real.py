@@ -45,6 +45,7 @@ def test_five_folds_of_real_patients_and_phantoms(condor: Condor, image: str, br
     phantom.write(folder / "data", phantom.parts(6, None), 1, "deepmedic2015", SIZE)
     for patient in sorted(brats2015.glob("*/*/")):
         shutil.copytree(patient, folder / "data" / patient.name)
+        (folder / "data" / patient.name).chmod(0o755)  # HTCondor sends no folder that cannot be written to
     configure(folder, "data", synthetic="true")
     main, config = folder / "job/unet_segmentation/__main__.py", folder / "config.toml"
     main.write_text(INJECTED + main.read_text())
