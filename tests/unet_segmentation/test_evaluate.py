@@ -75,6 +75,14 @@ def three(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_layout_is_that_of_the_training(three: Path, capsys: Any) -> None:
+    config = three / "config.toml"
+    config.write_text('[data]\nlayout = "msd-task01"\n')
+    assert run(three, "--config", str(config)) == 65
+    assert "Decathlon" in capsys.readouterr().err
+    assert run(three, "--config", str(config), "--layout", "brats2021") == 0
+
+
 def test_what_is_written(three: Path, capsys: Any) -> None:
     assert run(three, "--pictures", "all") == 0
     out = three / "out"
