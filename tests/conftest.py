@@ -32,7 +32,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from submit import pool_root
 
     patch.setenv("OSGDL_CACHE", str(pool_root.cache()))
-    patch.setenv("OSGDL_POOL", "tests")
+    patch.setenv("OSGDL_POOL", os.environ.get("OSGDL_TEST_POOL", "tests"))
     patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "COOKIECUTTER_CONFIG"):
         patch.delenv(name, raising=False)
