@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Event numbers (HTCondor manual, "Job Event Log Codes")
-SUBMIT, EXECUTE, EVICTED, TERMINATED, ABORTED, HELD, RELEASED = 0, 1, 4, 5, 9, 12, 13
-SHADOW_EXCEPTION, REMOTE_ERROR, DISCONNECTED, RECONNECTED, RECONNECT_FAILED, TRANSFER = 7, 21, 22, 23, 24, 40
+from submit import events
+from submit.errors import KitError
+from submit.events import (
+    ABORTED,
+    CLUSTER_REMOVE,
+    CLUSTER_SUBMIT,
+    DISCONNECTED,
+    EVICTED,
+    EXECUTE,
+    HELD,
+    IMAGE_SIZE,
+    RECONNECT_FAILED,
+    RECONNECTED,
+    RELEASED,
+    REMOTE_ERROR,
+    SHADOW_EXCEPTION,
+    SUBMIT,
+    TERMINATED,
+    TRANSFER,
+)
+
+Name = tuple[int, int]  # cluster, process
 # steps of a transfer, FileTransferEvent's Type (condor_event.h)
 IN_STARTED, IN_FINISHED, OUT_STARTED, OUT_FINISHED = 2, 3, 5, 6
-CLUSTER_SUBMIT, CLUSTER_REMOVE = 35, 36  # of jobs that are materialised one after the other
+# of the table at the end of a run
+RESOURCES = ("Cpus", "Memory", "Disk", "GPUs", "GPUsMemory", "TimeExecute")
+_BLOCK = 4 << 20  # bytes read at once
 
 
 @dataclass(kw_only=True)
@@ -24,6 +47,8 @@ class Start:
         scratch: the job's folder on the machine.
         input_s, output_s: of the transfer before it, and of the last one.
         sent: transfers from the machine home, those of checkpoints among them.
+        gpus: how many were given.
+        used: what the last event of it says was used, by the resource's name: `GPUs` on average, `Memory` in MB.
     """
 
     time: int
@@ -37,6 +62,8 @@ class Start:
     input_s: int = 0
     output_s: int = 0
     sent: int = 0
+    gpus: int = 0
+    used: dict[str, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> int:
@@ -46,7 +73,10 @@ class Start:
 
 @dataclass(kw_only=True)
 class JobHistory:
-    """One process of a cluster, as far as its log goes."""
+    """One process of a cluster, as far as its log goes.
+
+    `node`: of a DAG, whose job it is. `unstarted`: machines that took in its files and never began it.
+    """
 
     cluster: int
     proc: int
@@ -60,6 +90,8 @@ class JobHistory:
     evictions: int = 0
     removed: bool = False
     said: list[tuple[int, str]] = field(default_factory=list)  # what happened, when, for a person
+    node: str = ""
+    unstarted: list[Start] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -76,7 +108,7 @@ class JobHistory:
     _sending: int = 0
 
     def add(self, event: Any) -> None:
-        """Take in the next event of this process (htcondor2.JobEvent)."""
+        """Take in the next event of this process (events.Event or htcondor2.JobEvent)."""
         kind, now = int(event.type), int(event.timestamp)
         if kind == EXECUTE:
             properties = event.get("ExecuteProps") or {}
@@ -89,6 +121,7 @@ class JobHistory:
                     site=str(properties.get("GLIDEIN_Site", "")),
                     machine=str(properties.get("Machine", "")),
                     gpu=str(properties.get("GPUs_DeviceName", "")),
+                    gpus=_whole(properties.get("GPUs", 0)),
                     scratch=str(properties.get("CondorScratchDir", "")),
                     input_s=self._input_s,
                 )
@@ -98,6 +131,7 @@ class JobHistory:
         elif kind == TRANSFER:
             self._transfer(int(event.get("Type", 0)), now)
         elif kind in (EVICTED, SHADOW_EXCEPTION, RECONNECT_FAILED):
+            self._used(event)
             again = bool(event.get("TerminatedAndRequeued"))  # it ended by itself, and is tried once more
             if again:
                 code = f"exit code {event.get('ReturnValue')}" if event.get("TerminatedNormally") else "a signal"
@@ -120,6 +154,7 @@ class JobHistory:
             self.said.append((now, f"an error there: {event.get('ErrorMsg', '')}"))
         elif kind == TERMINATED:
             self.ended = now
+            self._used(event)
             if event.get("TerminatedNormally"):
                 self.exit_code = int(event["ReturnValue"])
             else:
@@ -131,6 +166,11 @@ class JobHistory:
             self.ended, self.removed = now, True
             self._end(now, "removed")
             self.said.append((now, "removed"))
+
+    def _used(self, event: Any) -> None:
+        if self.starts and self.starts[-1].until is None:
+            used = {name: event.get(f"{name}Usage") for name in RESOURCES}
+            self.starts[-1].used = {name: float(value) for name, value in used.items() if value is not None}
 
     def _lost(self, now: int, why: str) -> None:
         if self.starts and self.starts[-1].until is None:
@@ -151,37 +191,100 @@ class JobHistory:
 
     def _end(self, now: int, why: str) -> None:
         self._waiting = True
+        if self._claimed:
+            self.unstarted.append(Start(time=now, claimed=self._claimed, until=now, why=why, input_s=self._input_s))
+            self._claimed = self._input_s = 0
         if self.starts and self.starts[-1].until is None:
             self.starts[-1].until, self.starts[-1].why = now, why
 
 
-def read(log: Path) -> dict[tuple[int, int], JobHistory]:
-    """Every (cluster, proc) of an event log; empty when there is no log yet."""
-    if not log.exists():
-        return {}
-    import htcondor2
+class Reader:
+    """Reads one event log as it grows; nothing stays open between two reads.
 
-    jobs: dict[tuple[int, int], JobHistory] = {}
-    for event in htcondor2.JobEventLog(str(log)).events(stop_after=0):
-        name = (int(event.cluster), int(event.proc))
-        if int(event.type) == SUBMIT:
-            jobs[name] = JobHistory(cluster=name[0], proc=name[1], submitted=int(event.timestamp))
-        elif name in jobs:
-            jobs[name].add(event)
-    return jobs
+    Attributes:
+        jobs: the histories, as far as they are read.
+        coming: clusters whose jobs are materialised one after the other, and not all there yet.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.jobs: dict[Name, JobHistory] = {}
+        self.coming: set[int] = set()
+        self._at = 0
+        self._file = (0, 0)
+
+    def read(self) -> set[Name]:
+        """Take in the events written since the last call; the jobs that they are of. A log that is not there has none.
+
+        A log that was replaced or cut short is read again from its start, and what is not in it any more forgotten.
+
+        Raises:
+            KitError: it may not be read.
+        """
+        changed: set[Name] = set()
+        try:
+            with self.log.open("rb") as file:
+                self._again_where_replaced(file, changed)
+                for event in self._events(file):
+                    self._take(event, changed)
+        except FileNotFoundError:
+            pass
+        except OSError as fault:
+            raise KitError(f"{self.log}: {fault.strerror}; want an event log, the file of `log =`") from None
+        return changed
+
+    def _again_where_replaced(self, file: Any, changed: set[Name]) -> None:
+        now = os.fstat(file.fileno())
+        same = (now.st_dev, now.st_ino) == self._file and now.st_size >= self._at
+        if same and self._at:
+            file.seek(self._at - 4)
+            same = file.read(4) == b"...\n"
+        if not same:
+            changed.update(self.jobs)
+            self.jobs.clear()
+            self.coming.clear()
+            self._at, self._file = 0, (now.st_dev, now.st_ino)
+
+    def _events(self, file: Any) -> Iterator[events.Event]:
+        size = _BLOCK
+        while True:
+            file.seek(self._at)
+            block = file.read(size)
+            found, taken = events.parse(block)
+            yield from found
+            self._at += taken
+            if len(block) < size:
+                return
+            size = _BLOCK if taken else 2 * size  # an event, or rubbish, longer than a block
+
+    def _take(self, event: events.Event, changed: set[Name]) -> None:
+        if event.type == CLUSTER_SUBMIT:
+            self.coming.add(event.cluster)
+        elif event.type == CLUSTER_REMOVE:
+            self.coming.discard(event.cluster)
+        if event.proc < 0 or event.type == IMAGE_SIZE:
+            return
+        name = (event.cluster, event.proc)
+        changed.add(name)
+        if event.type == SUBMIT or name not in self.jobs:  # its start was cut off
+            node = str(event.get("LogNotes", "")).removeprefix("DAG Node: ") if event.type == SUBMIT else ""
+            self.jobs[name] = JobHistory(cluster=event.cluster, proc=event.proc, submitted=event.timestamp, node=node)
+        self.jobs[name].add(event)
+
+
+def read(log: Path) -> dict[Name, JobHistory]:
+    """Every (cluster, proc) of an event log; empty when there is no log yet. Raises KitError as `Reader.read`."""
+    reader = Reader(log)
+    reader.read()
+    return reader.jobs
 
 
 def in_queue(log: Path) -> list[int]:
     """The clusters of an event log that have jobs in the queue, or to come into it."""
-    if not log.exists():
-        return []
-    import htcondor2
+    reader = Reader(log)
+    reader.read()
+    return sorted(reader.coming | {cluster for (cluster, _), job in reader.jobs.items() if job.ended is None})
 
-    left: dict[int, set[int]] = {}
-    for event in htcondor2.JobEventLog(str(log)).events(stop_after=0):
-        kind, cluster, proc = int(event.type), int(event.cluster), int(event.proc)
-        if kind in (SUBMIT, CLUSTER_SUBMIT):
-            left.setdefault(cluster, set()).add(proc)  # -1 stands for those to come
-        elif kind in (TERMINATED, ABORTED, CLUSTER_REMOVE):
-            left.get(cluster, set()).discard(proc)
-    return sorted(cluster for cluster, procs in left.items() if procs)
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) else 0

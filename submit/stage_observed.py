@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from submit import eventlog
+from submit import events
 
 TRANSFER = 40  # HTCondor manual, "Job Event Log Codes"
 _STARTED, _FINISHED = 2, 3  # its Type, of input
@@ -51,7 +51,7 @@ def _inputs(file: Path, local: bool) -> Iterator[tuple[float, int]]:
                 began[job] = int(event.timestamp)
         elif kind == TRANSFER and event.get("Type") == _FINISHED and job in began:
             took[job] = int(event.timestamp) - began.pop(job)
-        elif kind in (eventlog.EVICTED, eventlog.TERMINATED) and job in took:
+        elif kind in (events.EVICTED, events.TERMINATED) and job in took:
             yield float(event.get("ReceivedBytes") or 0), took.pop(job)
 
 
@@ -62,9 +62,9 @@ def observed_starts(files: Iterable[Path], local: bool = False) -> float | None:
         starts: dict[tuple[int, int], int] = {}
         for event in _events(file):
             job, kind = (int(event.cluster), int(event.proc)), int(event.type)
-            if kind == eventlog.EXECUTE and str(event.get("ExecuteHost", "")).startswith(_LOOPBACK) == local:
+            if kind == events.EXECUTE and str(event.get("ExecuteHost", "")).startswith(_LOOPBACK) == local:
                 starts[job] = starts.get(job, 0) + 1
-            elif kind == eventlog.TERMINATED and job in starts:
+            elif kind == events.TERMINATED and job in starts:
                 counts.append(starts[job])
     return sum(counts) / len(counts) if counts else None
 

@@ -12,7 +12,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 # docs/design.md, Layout
 LAYERS = [
-    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group"},
+    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group", "events"},
     {
         "images",
         "definition",
