@@ -92,6 +92,7 @@ class JobHistory:
     said: list[tuple[int, str]] = field(default_factory=list)  # what happened, when, for a person
     node: str = ""
     unstarted: list[Start] = field(default_factory=list)
+    events: int = 0
 
     @property
     def state(self) -> str:
@@ -110,6 +111,7 @@ class JobHistory:
     def add(self, event: Any) -> None:
         """Take in the next event of this process (events.Event or htcondor2.JobEvent)."""
         kind, now = int(event.type), int(event.timestamp)
+        self.events += 1
         if kind == EXECUTE:
             properties = event.get("ExecuteProps") or {}
             self._lost(self._claimed or now, "its shadow ended without a word")
@@ -212,6 +214,7 @@ class Reader:
         self.coming: set[int] = set()
         self._at = 0
         self._file = (0, 0)
+        self._seen = (0, 0)  # when it was last written to, and its size, at the last look
 
     def read(self) -> set[Name]:
         """Take in the events written since the last call; the jobs that they are of. A log that is not there has none.
@@ -223,6 +226,10 @@ class Reader:
         """
         changed: set[Name] = set()
         try:
+            now = self.log.stat()
+            if (now.st_dev, now.st_ino) == self._file and (now.st_mtime_ns, now.st_size) == self._seen:
+                return changed
+            self._seen = now.st_mtime_ns, now.st_size
             with self.log.open("rb") as file:
                 self._again_where_replaced(file, changed)
                 for event in self._events(file):

@@ -56,6 +56,11 @@ def devices(config: TrainConfig | None = None) -> Any:
     return _module().Devices(config or TrainConfig(batch_size=0))
 
 
+def adam(where: Any, rate: float, average: float) -> Any:
+    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their momentum); for `where.scope()`."""
+    return _module().adam(where, rate, average)
+
+
 def training_step(where: Any, network: Any, optimizer: Any, objective: Any) -> Any:
     """One optimiser step, compiled; see `backend_tensorflow.TrainingStep`."""
     return _module().TrainingStep(where, network, optimizer, objective)

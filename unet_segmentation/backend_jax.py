@@ -58,6 +58,13 @@ class Devices:
         return nullcontext()
 
 
+def adam(where: Devices, rate: float, average: float) -> Any:
+    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their momentum)."""
+    import keras
+
+    return keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or 0.99)
+
+
 class TrainingStep:
     """As `backend_tensorflow.TrainingStep`; a batch that does not fit the GPU needs `train.split`."""
 

@@ -98,6 +98,42 @@ def _strategy(names: list[str]) -> Any:
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
+def adam(where: Devices, rate: float, average: float) -> Any:
+    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their momentum). On one device each variable's
+    update is one operation of TensorFlow's with the same formula, instead of twenty-five: tracing the step, at every
+    start of a job, takes a second less.
+    """
+    import keras
+    import tensorflow as tf
+
+    class Fused(keras.optimizers.Adam):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            at = self._get_variable_index(variable)
+            step = tf.cast(self.iterations.value + 1, tf.float32)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=self._momentums[at].value.handle,
+                v=self._velocities[at].value.handle,
+                beta1_power=self.beta_1**step,
+                beta2_power=self.beta_2**step,
+                lr=learning_rate.value,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=gradient,
+            )
+
+        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+            # the first step's average is its weights
+            share = tf.where(tf.equal(self.iterations.value, 0), 1.0, 1.0 - self.ema_momentum)
+            for variable, kept in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                difference = kept.value - variable.value
+                tf.raw_ops.ResourceApplyGradientDescent(var=kept.value.handle, alpha=share, delta=difference)
+
+    kind = keras.optimizers.Adam if where.replicas > 1 else Fused
+    return kind(rate, use_ema=average > 0, ema_momentum=average or 0.99, name="adam")
+
+
 class TrainingStep:
     """One optimiser step on one batch, compiled; over several devices the batch is split and the gradients summed.
 

@@ -61,8 +61,6 @@ class Session:
         folder: Path,
         start: Path | None = None,
     ) -> None:
-        import keras
-
         from unet_segmentation.model import build_unet, in_training
 
         self.regions = int(objective.membership.shape[1])
@@ -70,10 +68,7 @@ class Session:
         with where.scope():
             self.model = build_unet(channels, self.regions, config.model)
             self._network = in_training(self.model, self.regions, config.model)
-            average = config.train.average
-            self.optimizer = keras.optimizers.Adam(
-                config.train.learning_rate, use_ema=average > 0, ema_momentum=average or 0.99
-            )
+            self.optimizer = backend.adam(where, config.train.learning_rate, config.train.average)
             self.optimizer.build(self._network.trainable_variables)
         self._initial = backend.dump(self._network.variables), backend.dump(self.optimizer.variables)
         self._step = backend.training_step(where, self._network, self.optimizer, objective)

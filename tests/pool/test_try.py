@@ -144,7 +144,7 @@ def test_an_evicted_training_is_the_undisturbed_one(
         assert report["between_evictions_s"] < 60
         assert report["goodput"] >= 0.85 * report["optimum"], report
         told = condor.run(["condor_history", str(report["cluster"]), "-af", "ChirpOsgdlInterval"], cwd=small).stdout
-        print(f"goodput {report['goodput']:.1%} of {report['optimum']:.1%}, an interval of {float(told):.0f} s")
+        print(f"{report}\ngoodput {report['goodput']:.1%} of {report['optimum']:.1%}, an interval of {float(told):.0f} s")
         assert parts["lost"] <= report["evictions"] * (float(told) + report["leave_s"]), report
 
 
