@@ -43,10 +43,11 @@ bench: $(VENV)/.bench
 ## make setup             .venv alone: the kit, the trainer's libraries, the tools
 setup: $(VENV)/.dev
 
-## make data              the JSON that templates and jobs read, and docs/rules.md, from the TOML that people edit
+## make data              the JSON that templates and jobs read, and the pages of docs/ that are made: rules, commands
 data: $(VENV)/.kit
 	$(BIN)/python -m submit.data_json
-	$(BIN)/python -m submit.rules_page
+	$(BIN)/python -m tools.rules_page
+	$(BIN)/python -m tools.commands_page
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON): Python 3.11 or newer is needed; make PYTHON=python3.12 ..." >&2; exit 1; }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RULES = Path(__file__).parent / "data" / "rules"
-DOCUMENTATION = "docs/rules.md"
+DOCUMENTATION = "docs/rules"  # a page for each: tools/rules_page.py
 ERROR, WARNING = "error", "warning"
 
 
@@ -64,8 +64,8 @@ class Finding:
 
     @property
     def doc(self) -> str:
-        """The rule's place in the documentation."""
-        return f"{DOCUMENTATION}#{self.rule.id.lower()}"
+        """The rule's page."""
+        return f"{DOCUMENTATION}/{self.rule.id}.md"
 
     def as_json(self) -> dict[str, Any]:
         """The fields of `osgdl check --json`."""

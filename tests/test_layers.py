@@ -24,7 +24,7 @@ LAYERS = [
         "data_json",
         "compatibility",
     }
-    | {"workflow", "explain", "rules_page", "legacy", "transfers"}
+    | {"workflow", "explain", "legacy", "transfers"}
     | {"origin", "spool", "packs", "staged", "privacy_dicom"}
     | {"trials", "trainer", "dag_file", "named_files", "toml_lines", "faults"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
