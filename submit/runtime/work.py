@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Callable, Optional
 
+from submit.runtime import devices
 from submit.runtime.checkpoint import Snapshot, Store
 from submit.runtime.exit_codes import BadInput, Checkpointed
 from submit.runtime.leaving import LEAVE, Intervals, Leaving
@@ -96,7 +97,9 @@ class Work:
 
         Raises:
             Checkpointed: it is time to leave; all work is saved.
+            RuntimeError: a bad site of the local pool lost its simulated GPU (`devices.still_there`).
         """
+        devices.still_there()
         self.step += 1
         due = self._leaving.step()
         note = "" if loss is None else f"loss {loss:.4f}"

@@ -130,7 +130,7 @@ def test_an_evicted_training_is_the_undisturbed_one(
     """The weights are those of the run that nothing disturbs, and no more is done again than an interval for each."""
     soak = request.config.getoption("--soak")
     if soak:
-        configure(small, "train", steps=10000)
+        configure(small, "train", steps=28000)
         configure(small, "checkpoint", every_steps=0, leave_every_steps=0, evicted_every_minutes=1.0)
     whole = tried(condor, small, "--limit", "1h")
     every = "50s" if soak else "10s"

@@ -78,6 +78,29 @@ def test_sigterm_saves_and_a_checkpoint_of_other_settings_is_refused(job: Path) 
     assert code == 65 and "checkpoint: a checkpoint with another epochs, seed; one of this run; " in said, said
 
 
+KINDS = """
+import numpy as np, osgdl_arrays
+from submit.runtime.exit_codes import BadInput
+
+blob = osgdl_arrays.pack({"count": np.arange(3, dtype=np.float32)})
+assert osgdl_arrays.restored(blob, [("count", np.float32, (3,))])[0].tolist() == [0, 1, 2]
+for wanted in (("count", np.int32, (3,)), ("count", np.float32, (4,)), ("other", np.float32, (3,))):
+    try:
+        osgdl_arrays.restored(blob, [wanted])
+    except BadInput as fault:
+        assert "arrays that do not fit the model, such as " in str(fault), fault
+    else:
+        raise AssertionError(wanted)
+"""
+
+
+@pytest.mark.parametrize("job", ["jax"], indirect=True)
+def test_arrays_of_another_model_are_refused(job: Path) -> None:
+    """Four bytes of a float are no integer."""
+    code, said = ended(started(job, "-c", KINDS))
+    assert code == 0, said
+
+
 WRONG = """
 import keras, osgdl_keras
 from submit.runtime.exit_codes import BadInput

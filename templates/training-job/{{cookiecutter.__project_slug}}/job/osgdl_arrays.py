@@ -34,7 +34,7 @@ def restored(blob: bytes, wanted: Sequence[tuple[str, Any, tuple[int, ...]]]) ->
     changed = sorted(set(saved) - {name for name, _, _ in wanted})
     for name, dtype, shape in wanted:
         array = saved.get(name)
-        if array is None or array.shape != tuple(shape) or array.dtype.itemsize != np.dtype(dtype).itemsize:
+        if array is None or array.shape != tuple(shape) or array.dtype != _plain(np.empty(0, dtype)).dtype:
             changed.append(name)
         else:
             found.append(array if array.dtype == dtype else array.view(dtype))
