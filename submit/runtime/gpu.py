@@ -37,6 +37,7 @@ class Probed:
     devices: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[int, int] = field(default_factory=dict)  # device to free MiB
     wrong: dict[int, str] = field(default_factory=dict)  # device to what was wrong with its answers, or ""
+    photon_ns: dict[int, float] = field(default_factory=dict)  # device to its time for a photon, of OpenCL
     errors: list[dict[str, str]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # a stage
     stage: str = "start"
@@ -58,13 +59,16 @@ def check_files(assigned: Sequence[str]) -> Iterator[Finding]:
         yield found("no-nv-mig" if slices else "no-device-files", "no device file of a GPU in the container")
 
 
-def ask(with_answer: bool, time_limit_s: float = TIME_LIMIT_S) -> Probed:
-    """Runs `probe`; whatever the driver does to it, this returns within the time limit and two seconds."""
+def ask(with_answer: bool, time_limit_s: float = TIME_LIMIT_S, module: str = "probe", *words: str) -> Probed:
+    """Runs `probe`, or what else speaks to a driver so, with these words; whatever the driver does to it, this returns
+    within the time limit and two seconds.
+    """
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     # the compiled code of two tiny kernels is not worth a cache in the job's folder
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CUDA_CACHE_DISABLE": "1"}
-    command = [sys.executable, "-m", "submit.runtime.probe", *([] if with_answer else ["--no-known-answer"])]
+    told = [] if with_answer else ["--no-known-answer"]
+    command = [sys.executable, "-m", f"submit.runtime.{module}", *words, *told]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     lines: list[bytes] = []
     reader = threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True)
@@ -114,15 +118,20 @@ def judge(probed: Probed, request: Request, assigned: Sequence[str]) -> Iterator
         yield found("driver-below", f"CUDA {held}", f"{wanted} or newer (gpus_minimum_runtime)")
     for device in probed.devices:
         yield from _device(device, probed.memory.get(device["index"]), request, assigned)
+    yield from ended(probed)
+    for index, wrong in sorted(probed.wrong.items()):
+        if wrong:
+            yield found("wrong-answer", f"GPU {index}: {wrong}")
+
+
+def ended(probed: Probed) -> Iterator[Finding]:
+    """What it means that the process hung or died."""
     answering = probed.stage == "answer"
     if probed.hung:
         yield found("answer-hung" if answering else "driver-hung", f"no answer from {_named(probed.stage)} in time")
     elif probed.died or not (probed.ended or probed.errors):
         died = probed.died or "an early end"
         yield found("answer-crashed" if answering else "driver-crashed", f"{died} in {_named(probed.stage)}")
-    for index, wrong in sorted(probed.wrong.items()):
-        if wrong:
-            yield found("wrong-answer", f"GPU {index}: {wrong}")
 
 
 def _device(
@@ -176,6 +185,8 @@ def _read(lines: Sequence[str]) -> Probed:
             probed.memory[said["memory"]["index"]] = said["memory"]["free_mb"]
         if "answer" in said:
             probed.wrong[said["answer"]["index"]] = said["answer"]["wrong"]
+            if "photon_ns" in said["answer"]:
+                probed.photon_ns[said["answer"]["index"]] = said["answer"]["photon_ns"]
     return probed
 
 
@@ -184,4 +195,5 @@ def _version(runtime: float) -> str:
 
 
 def _named(stage: str) -> str:
-    return {"answer": "the known answer", "query": "the driver's queries", "context": "cuCtxCreate"}.get(stage, stage)
+    named = {"answer": "the known answer", "query": "the driver's queries", "context": "cuCtxCreate"}
+    return {**named, "build": "OpenCL's compiler"}.get(stage, stage)

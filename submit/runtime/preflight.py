@@ -3,7 +3,8 @@
     python3 -m submit.runtime.preflight --json results/1.0/preflight.json
 
 Host first (disk, shared memory, C library, processor); then, where the job asked for a GPU, its device files, the
-driver, the facts against the request, and a computation with a known answer. Leaves with the exit code of the
+driver, the facts against the request, and a computation with a known answer. With `--opencl` the same by way of OpenCL:
+on the GPU, or on the CPU where the job asked for none or its GPU is simulated. Leaves with the exit code of the
 contract: 75 where another machine may do, 65 where none would. A check that cannot be made is a warning.
 """
 
@@ -18,11 +19,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from submit.runtime import chirp, classad, devices, exit_codes, failures, gpu, host, request, visible
+from submit.runtime import chirp, classad, devices, exit_codes, failures, gpu, host, opencl_check, request, visible
 from submit.runtime.files import write_json
 from submit.runtime.findings import Finding, found
 
 SECONDS = "ChirpOsgdlPreflightSeconds"
+PHOTON_NS = "ChirpOsgdlPhotonNs"  # of the known photons: what the machine is worth
 FINE = "fine"
 
 
@@ -54,13 +56,14 @@ class Preflight:
 
     Args:
         known_answer: also compute something whose answer is known.
-        time_limit_s: for the process that asks the driver.
+        time_limit_s: for each process that asks a driver.
+        opencl: the job computes with OpenCL.
     """
 
-    def __init__(self, known_answer: bool = True, time_limit_s: float = gpu.TIME_LIMIT_S) -> None:
+    def __init__(self, known_answer: bool = True, time_limit_s: float = gpu.TIME_LIMIT_S, opencl: bool = False) -> None:
         self.report = Report()
         self.bad: Optional[Finding] = None
-        self._known_answer, self._time_limit_s = known_answer, time_limit_s
+        self._known_answer, self._time_limit_s, self._opencl = known_answer, time_limit_s, opencl
 
     def run(self) -> Report:
         """Makes the checks; `bad` is then what speaks against the machine or the request, if anything does."""
@@ -77,6 +80,9 @@ class Preflight:
                 self._check("files", lambda: gpu.check_files(assigned))
             self._check("visible", lambda: visible.check(os.environ.get(visible.VARIABLE), assigned, wanted))
             self._check("gpu", lambda: self._gpu(wanted, assigned))
+        if self._opencl:
+            on_cpu = place.simulated or not wanted.gpus
+            self._check("opencl", lambda: self._ask_opencl(wanted, assigned, on_cpu))
         self.report.seconds["total"] = round(time.monotonic() - began, 3)
         self._conclude(wanted)
         return self.report
@@ -89,6 +95,11 @@ class Preflight:
             {**device, "free_mb": probed.memory.get(device["index"])} for device in probed.devices
         ]
         return gpu.judge(probed, wanted, assigned)
+
+    def _ask_opencl(self, wanted: request.Request, assigned: list[str], on_cpu: bool) -> Iterable[Finding]:
+        probed = opencl_check.ask(on_cpu, self._known_answer, self._time_limit_s)
+        self.report.facts["opencl"] = opencl_check.facts(probed)
+        return opencl_check.judge(probed, wanted, assigned, on_cpu)
 
     def _check(self, name: str, check: Callable[[], Iterable[Finding]]) -> None:
         if self.bad:
@@ -118,6 +129,9 @@ class Preflight:
         ]
         told = ", known answer right" if gpus and self._known_answer else ""
         what = "; ".join(gpus) if wanted.gpus else "no GPU asked for"
+        for device in report.facts.get("opencl", {}).get("devices", []):
+            took = "" if device["photon_ns"] is None else f", {device['photon_ns']:.3g} ns a photon"
+            what += f"; OpenCL on {device['name']}{took}"
         report.sentence = f"preflight  fine: {what}{told} ({seconds:.1f} s)"
 
 
@@ -130,9 +144,10 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument(
         "--known-answer", action=argparse.BooleanOptionalAction, default=True, help="compute something known on the GPU"
     )
+    parser.add_argument("--opencl", action="store_true", help="the job computes with OpenCL")
     parser.add_argument("--time-limit", type=float, default=gpu.TIME_LIMIT_S, metavar="S", help="for the driver")
     options = parser.parse_args(arguments)
-    preflight = Preflight(options.known_answer, options.time_limit)
+    preflight = Preflight(options.known_answer, options.time_limit, options.opencl)
     report = preflight.run()
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -142,6 +157,9 @@ def main(arguments: Optional[list[str]] = None) -> int:
         except OSError as fault:  # of a bad disk the verdict says more
             print(f"warning: {options.json}: {fault.strerror}", file=sys.stderr)
     chirp.publish(SECONDS, report.seconds["total"])
+    for device in report.facts.get("opencl", {}).get("devices", [])[:1]:
+        if device["photon_ns"] is not None:
+            chirp.publish(PHOTON_NS, device["photon_ns"])
     if preflight.bad:
         raise preflight.bad.fault
     print(report.sentence, file=sys.stderr)

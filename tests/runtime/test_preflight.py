@@ -199,7 +199,8 @@ def test_at_least_thirty_rows_are_provoked() -> None:
     rows = {case.row for case in CASES}
     assert len(rows) >= 30
     checked = {row.id for row in failures.table() if row.check and row.verdict != failures.WARNING}
-    assert checked - rows == {"no-avx", "disk-full"}  # test_host.py
+    # test_host.py, test_opencl.py
+    assert {row for row in checked - rows if not row.startswith("opencl-")} == {"no-avx", "disk-full"}
 
 
 def test_a_fine_gpu_is_fine_and_costs_seconds_at_most(slot: Slot) -> None:
