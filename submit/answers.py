@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 from submit import images
@@ -21,7 +21,15 @@ JOB_DURATIONS = ("Medium", "Long")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 LONGEST_NAME = 100
 LONGEST_PATH = 400
-MOST_EPOCHS = 100_000
+# whole numbers from 1 on
+MOST = {"gpus": MOST_GPUS, "epochs": 100_000, "photons": 10**15, "jobs": 10_000}
+# of photon-propagation: what photon_propagation knows
+CHOICES = {
+    "job_duration": JOB_DURATIONS,
+    "source": ("cascade", "track", "point"),
+    "ice": ("layered", "uniform"),
+    "detector": ("strings", "one"),
+}
 # names that lie in the job's working directory, or in the project, for another purpose
 TAKEN = (
     *("job", "run.sh", "train.py", "config.toml", "checkpoint", "results", "logs", "container.def"),
@@ -58,30 +66,13 @@ def check(template: str, answers: Mapping[str, object]) -> None:
         if not isinstance(value, str):
             raise AnswerError(wrong(name, value, "not text", "want one line of text", f"Write {name} in quotes"))
         texts[name] = value
-    _project_name(texts["project_name"])
-    for name, (pattern, wanted, fix) in _WORDS.items():
-        if not pattern.fullmatch(texts[name]):
-            raise AnswerError(wrong(name, texts[name], "not such a name", wanted, fix))
-    choice("framework", texts["framework"], images.answered(template))
+    for name, check_one in _CHECKS.items():
+        if name in texts:
+            check_one(name, texts[name])
+    if "framework" in texts:
+        choice("framework", texts["framework"], images.answered(template))
     choice("image_syntax", texts["image_syntax"], images.SYNTAXES)
-    choice("job_duration", texts["job_duration"], JOB_DURATIONS)
     images.lines(images.parse(texts["image"]), texts["image_syntax"])
-    _number("gpus", texts["gpus"], MOST_GPUS)
-    _number("epochs", texts["epochs"], MOST_EPOCHS)
-    try:
-        mebibytes(texts["gpu_memory"])
-    except ValueError as fault:
-        what, wanted = str(fault).split("; ")
-        raise AnswerError(
-            wrong(
-                "gpu_memory",
-                texts["gpu_memory"],
-                what,
-                wanted,
-                "Cards show less than their name: 38GB for a 40 GB card",
-            )
-        ) from None
-    _data(texts["data"])
 
 
 def choice(name: str, value: str, choices: Iterable[str]) -> None:
@@ -122,7 +113,13 @@ def submit_string(value: str) -> str:
     return '"' + value.replace("$", "$(DOLLAR)").replace('"', '\\"') + '"'
 
 
-def _project_name(name: str) -> None:
+def _word(name: str, value: str) -> None:
+    pattern, wanted, fix = _WORDS[name]
+    if not pattern.fullmatch(value):
+        raise AnswerError(wrong(name, value, "not such a name", wanted, fix))
+
+
+def _project_name(field: str, name: str) -> None:
     what = ""
     if not name.strip():
         what = "empty"
@@ -140,17 +137,31 @@ def _project_name(name: str) -> None:
         what = "a backslash, which HTCondor reads as the start of an escape"
     if what:
         wanted = f"want a title of at most {LONGEST_NAME} printable characters on one line, without $$ or backslashes"
-        raise AnswerError(wrong("project_name", name, what, wanted, "Choose a plainer title"))
+        raise AnswerError(wrong(field, name, what, wanted, "Choose a plainer title"))
 
 
-def _number(name: str, value: str, most: int) -> None:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII) or int(value) > most:
+def _number(name: str, value: str) -> None:
+    most = MOST[name]
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", value, re.ASCII) or int(value) > most:
         raise AnswerError(
             wrong(name, value, "not such a number", f"want a whole number from 1 to {most}", f"Write {name}=1 or more")
         )
 
 
-def _data(data: str) -> None:
+def _gpu_memory(name: str, value: str) -> None:
+    try:
+        mebibytes(value)
+    except ValueError as fault:
+        what, wanted = str(fault).split("; ")
+        fix = "Cards show less than their name: 38GB for a 40 GB card"
+        raise AnswerError(wrong(name, value, what, wanted, fix)) from None
+
+
+def _choice(name: str, value: str) -> None:
+    choice(name, value, CHOICES[name])
+
+
+def _data(field: str, data: str) -> None:
     """A folder, an archive, or the osdf:// URL of an archive; its last part becomes a name in the job's working
     directory.
     """
@@ -181,4 +192,15 @@ def _data(data: str) -> None:
         what, fix = "not an archive", "Pack it, `tar czf NAME.tar.gz NAME`, and put it there under a new name"
     if what:
         wanted = f"want a folder, an archive ({', '.join(ARCHIVES)}) or osdf:///ospool/AP/data/USER/NAME.tar.gz"
-        raise AnswerError(wrong("data", data, what, wanted, fix))
+        raise AnswerError(wrong(field, data, what, wanted, fix))
+
+
+# by question, in the order in which they are asked; each template asks some of them
+_CHECKS: dict[str, Callable[[str, str], None]] = {
+    "project_name": _project_name,
+    **dict.fromkeys(_WORDS, _word),
+    "gpu_memory": _gpu_memory,
+    "data": _data,
+    **dict.fromkeys(MOST, _number),
+    **dict.fromkeys(CHOICES, _choice),
+}

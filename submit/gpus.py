@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from submit import compatibility
 from submit.compatibility import Bounds
+from submit.errors import ImageError, wrong
 from submit.images import OfferedImage
 from submit.units import mebibytes, size
 
 MOST_GPUS = 8  # in one slot: the largest hosts of the OSPool have eight
+OPENCL = "opencl"  # of the images' frameworks, the one that brings no CUDA
+PYOPENCL, OPENCL_VERSION = "pyopencl", "1.2"  # which version of OpenCL a kernel uses, a package does not say: the least
 # A GPU pilot of the OSPool keeps this much for each of its GPUs free of CPU jobs (RoomForCPUOnlyJobs,
 # flock.opensciencegrid.org, ospool-pilot/main/pilot/additional-htcondor-config): 8 cores, 32000 MB of memory, 5 GB of
 # disk. Asking for less waits less.
@@ -42,8 +45,37 @@ class GpuRequest:
 def bounds(image: OfferedImage) -> Bounds:
     """What an offered image needs: its framework's bounds with the cuDNN that its recipe pins."""
     framework, version = image.framework.rsplit("-", 1)
+    if framework == OPENCL:
+        return of_opencl(version)
     pinned = dict(package.split("==") for package in image.cuda_packages)
     return compatibility.of_framework(framework, version, image.variant or None, pinned["nvidia-cudnn-cu12"])
+
+
+def of_opencl(version: str) -> Bounds:
+    """What a program in OpenCL needs: a driver, which compiles for whatever GPU it drives.
+
+    Raises:
+        ImageError: no such version in the data.
+    """
+    rows = {row["version"]: row for row in compatibility.data()["opencl"]}
+    if version not in rows:
+        wanted = f"want one of {', '.join(rows)}"
+        raise ImageError(wrong(OPENCL, version, "not in the data", wanted, "Name the version that the kernel uses"))
+    row = rows[version]
+    oldest = compatibility.of_cuda(row["cuda"])
+    return Bounds(
+        name=f"OpenCL {version}",
+        gpus_minimum_capability=oldest.gpus_minimum_capability,
+        gpus_minimum_runtime=oldest.gpus_minimum_runtime,
+        reasons=(
+            f"runtime >= {oldest.gpus_minimum_runtime}: NVIDIA's drivers of that CUDA and newer have OpenCL {version}, "
+            "and other makers' GPUs, for which the image has no driver's file, advertise no such number",
+            f"capability >= {oldest.gpus_minimum_capability}: what these drivers run",
+            "no highest capability: the driver compiles the kernel for the GPU that it drives",
+        ),
+        sources=tuple(row["sources"]),
+        confidence=row["confidence"],
+    )
 
 
 def request(image: OfferedImage, gpus: int, gpu_memory: str, image_on_disk: bool) -> GpuRequest:

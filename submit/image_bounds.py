@@ -31,6 +31,8 @@ def bounds(text: str) -> Bounds:
     spec = _SPEC.fullmatch(text.strip())
     if spec and "/" not in text:
         name, extras, version, local = spec.groups()
+        if name.lower() in (gpus.OPENCL, gpus.PYOPENCL):
+            return gpus.of_opencl(version if name.lower() == gpus.OPENCL else gpus.OPENCL_VERSION)
         return of_framework(name, version, local or _variant(extras), newest_cudnn=bool(_OPEN.search(extras or "")))
     return of_reference(text)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from submit import apptainer, image_bounds
+from submit import apptainer, gpus, image_bounds
 from submit.compatibility import Bounds, least_sure, number, of_framework
 from submit.errors import ImageError, KitError, wrong
 
@@ -64,7 +64,7 @@ def of_definition(path: Path) -> Bounds:
         if build and "+" not in pinned.get(name, "+"):
             pinned[name] += f"+{build.group(1)}"
     bases = re.findall(r"(?mi)^from[ \t]*:[ \t]*(\S+)", text)
-    if any(name in pinned for name in PACKAGES):
+    if any(name in pinned for name in (*PACKAGES, gpus.PYOPENCL)):
         found = _of_packages(str(path), pinned, newest)
         own = newest or any(name.startswith("nvidia-") for name in pinned) or any("cuda" in base for base in bases)
         bare = "tensorflow" in pinned and not own and "tensorflow/" not in "".join(bases)
@@ -100,7 +100,7 @@ def of_sif(path: Path) -> Bounds:
         packages: Mapping[str, str] = json.loads(said.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise ImageError(f"{path}: its python3 lists no packages: {said[-200:]!r}; want an image with Python") from None
-    if not any(name in packages for name in PACKAGES):
+    if not any(name in packages for name in (*PACKAGES, gpus.PYOPENCL)):
         return _of_labels(path)
     plugin = re.search(r"jax-(cuda1\d)-plugin", " ".join(packages).replace("_", "-"))
     built = {"jax": f"{packages['jax']}+{plugin.group(1)}"} if plugin and "jax" in packages else {}
@@ -132,6 +132,8 @@ def _of_packages(name: str, packages: Mapping[str, str], newest: bool) -> Bounds
         if framework in packages:
             version, _, variant = packages[framework].partition("+")
             known.append(of_framework(framework, version, variant or None, cudnn, newest_cudnn=newest))
+    if not known and gpus.PYOPENCL in packages:  # beside a framework it needs nothing more
+        known = [gpus.of_opencl(gpus.OPENCL_VERSION)]
     if not known:
         raise _nothing(name)
     using = [one for one in known if one.usable] or known[:1]  # one without CUDA asks nothing of a GPU
@@ -172,7 +174,7 @@ def _nothing(name: str) -> KitError:
         wrong(
             "image",
             name,
-            "neither TensorFlow, PyTorch nor JAX in it",
+            "neither TensorFlow, PyTorch, JAX nor pyopencl in it",
             "want one of them, with its version",
             "Say what it will hold: osgdl gpus tensorflow==2.21",
         )

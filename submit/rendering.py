@@ -39,6 +39,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[1]  # holds submit/ and unet_segmentation/: a clone, or site-packages
 RECORD = "osgdl.json"
+LEAST_GPU_MEMORY = "2GB"  # where no question asks
 
 
 def templates_root() -> Path:
@@ -70,7 +71,8 @@ def checked_slug(template: str, cookiecutter: Mapping[str, object]) -> str:
 
 def image(cookiecutter: Mapping[str, str]) -> OfferedImage:
     """The row of data/images.toml that was chosen."""
-    answer = cookiecutter["framework"]  # means the same in every template
+    # means the same in every template; one that has a single image does not ask
+    answer = cookiecutter.get("framework") or cookiecutter["_framework"]
     return next(row for row in images.offered().values() if answer in row.answers.values())
 
 
@@ -86,8 +88,10 @@ def bounds(cookiecutter: Mapping[str, str]) -> Bounds:
 
 def gpu_request(cookiecutter: Mapping[str, str]) -> gpus.GpuRequest:
     """The GPUs and the host's resources that go with them."""
-    on_disk = images.parse(cookiecutter["image"]).kind != "cvmfs"
-    return gpus.request(image(cookiecutter), int(cookiecutter["gpus"]), cookiecutter["gpu_memory"], on_disk)
+    row = image(cookiecutter)
+    # without CUDA's libraries it is small
+    on_disk = images.parse(cookiecutter["image"]).kind != "cvmfs" and bool(row.cuda_packages)
+    return gpus.request(row, int(cookiecutter["gpus"]), cookiecutter.get("gpu_memory", LEAST_GPU_MEMORY), on_disk)
 
 
 def version() -> str:
@@ -123,17 +127,17 @@ def before(template: str, given: Mapping[str, object], folder: str) -> int:
     return 0
 
 
-def after(template: str, given: Mapping[str, object], trainer: bool = True, project: Path = Path()) -> None:
-    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, the U-Net's trainer where
-    `trainer` says so, and the record that lets a later kit update it.
+def after(template: str, given: Mapping[str, object], program: str = "", project: Path = Path()) -> None:
+    """The post_gen hook, run in the rendered `project`: adds the code the job takes along, with the kit's package
+    `program` (the U-Net's trainer, the propagator) where there is one, and the record that lets a later kit update it.
     """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
     copyfile = (
         shutil.copyfile
     )  # not copy2: the copies are the project's own, whatever mode and time the kit's files have
     job = project / "job"
-    if trainer:
-        shutil.copytree(ROOT / "unet_segmentation", job / "unet_segmentation", ignore=ignore, copy_function=copyfile)
+    if program:
+        shutil.copytree(ROOT / program, job / program, ignore=ignore, copy_function=copyfile)
     shutil.copytree(ROOT / "submit" / "runtime", job / "submit" / "runtime", ignore=ignore, copy_function=copyfile)
     copyfile(ROOT / "submit" / "__init__.py", job / "submit" / "__init__.py")
     write_json(project / RECORD, {"kit_version": version(), "template": template, "answers": dict(given)})

@@ -107,3 +107,11 @@ def test_a_sif_needs_apptainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(image_contents.apptainer.pool, "init_pid", lambda: 0)
     with pytest.raises(ToolMissing, match=r"^apptainer: not here"):
         image_contents.bounds(str(tmp_path / "x.sif"))
+
+
+def test_pyopencl_alone_needs_a_driver_and_beside_a_framework_nothing_more(tmp_path: Path) -> None:
+    recipe = tmp_path / "container.def"
+    recipe.write_text("Bootstrap: docker\nFrom: python:3.12\n%post\n    pip install pyopencl==2026.1.4 numpy==2.4.6\n")
+    assert image_contents.bounds(str(recipe)).gpus_minimum_runtime == "11.0"
+    recipe.write_text(recipe.read_text().replace("numpy==2.4.6", "torch==2.10.0+cu128"))
+    assert image_contents.bounds(str(recipe)).gpus_maximum_capability == "12.1"

@@ -6,4 +6,4 @@ import sys
 sys.path.insert(0, {{ cookiecutter.__kit_root | literal }})
 from submit import rendering
 
-rendering.after("training-job", {{ kit.answers(cookiecutter) | literal }}, trainer=False)
+rendering.after("training-job", {{ kit.answers(cookiecutter) | literal }})

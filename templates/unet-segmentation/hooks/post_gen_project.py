@@ -6,4 +6,4 @@ import sys
 sys.path.insert(0, {{ cookiecutter.__kit_root | literal }})
 from submit import rendering
 
-rendering.after("unet-segmentation", {{ kit.answers(cookiecutter) | literal }})
+rendering.after("unet-segmentation", {{ kit.answers(cookiecutter) | literal }}, "unet_segmentation")
