@@ -13,7 +13,7 @@ BENCH ?=
 PYTEST ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test soak bench data clean
+.PHONY: help setup demo test soak bench notebooks data docs clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -40,6 +40,11 @@ bench: $(VENV)/.bench
 	@$(if $(filter match,$(or $(BENCH),match)),sh tools/need.sh $(PACKAGES))
 	$(BIN)/python -m benchmarks.run $(BENCH)
 
+## make notebooks         the tutorial, run from top to bottom on the local pool and stored with its outputs
+notebooks: $(VENV)/.dev
+	@sh tools/need.sh $(PACKAGES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/notebooks.py notebooks/*.ipynb
+
 ## make setup             .venv alone: the kit, the trainer's libraries, the tools
 setup: $(VENV)/.dev
 
@@ -48,6 +53,11 @@ data: $(VENV)/.kit
 	$(BIN)/python -m submit.data_json
 	$(BIN)/python -m tools.rules_page
 	$(BIN)/python -m tools.commands_page
+
+## make docs              the site, in build/docs; fails on a link that leads nowhere
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
+	@echo build/docs/index.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON): Python 3.11 or newer is needed; make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -60,7 +70,11 @@ $(VENV)/.kit: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[train,dev]'
+	$(BIN)/pip install --quiet --editable '.[train,dev,docs]'
+	@touch $@ $(VENV)/.kit $(VENV)/.docs
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[docs,train]'
 	@touch $@ $(VENV)/.kit
 
 # The peers

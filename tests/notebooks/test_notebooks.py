@@ -1,0 +1,43 @@
+"""The tutorial from top to bottom, one notebook after the other in one folder, on the tests' pool."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.conftest import REPO, Condor
+from tools import notebooks
+
+pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
+
+BOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first notebook makes the project that the others use."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.mark.parametrize("book", BOOKS, ids=[path.stem for path in BOOKS])
+def test_a_notebook_runs_from_top_to_bottom(
+    condor: Condor, image: str, folder: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    done = notebooks.run(book, folder)
+    said = [output for cell in done.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in said) >= 1
+
+
+@pytest.mark.parametrize("book", BOOKS, ids=[path.stem for path in BOOKS])
+def test_a_notebook_is_stored_with_its_outputs(book: Path) -> None:
+    stored = nbformat.read(book, as_version=4)
+    nbformat.validate(stored)
+    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+    assert "/tmp/" not in book.read_text() and "/root/" not in book.read_text()
