@@ -74,7 +74,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.kit $(VENV)/.docs
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[docs,train]'
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.kit
 
 # The peers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -111,7 +112,8 @@ def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
                 start = history.starts[-1]
                 what = f"{start.site}, {start.gpu or 'no GPU'}"
                 what += f", loss {now.loss:.3f}" if now.loss is not None else ""
-            bar(what, now.step or 0, now.steps or 0)
+            ended = history.state == "done"  # what it published of itself has left the queue with it
+            bar(what, 1 if ended else now.step or 0, 1 if ended else now.steps or 0)
 
         return watch.follow(log, cluster, show)
 
@@ -154,6 +156,17 @@ def _text(out: Path, folder: Path, summary: dict[str, Any]) -> str:
     for patient, dice in summary["dice"].items():
         figures = ["-" if dice[region] is None else f"{dice[region]:.3f}" for region in ("whole", "core", "enhancing")]
         lines.append(f"{patient:<34}{figures[0]:>8}{figures[1]:>8}{figures[2]:>11}")
+    following = [
+        (f"less {project.shown(folder / 'README.md')}", "what the project holds, and its way onto the OSPool"),
+        (f"less {project.shown(folder / 'train.sub')}", "the submit file that just ran, line by line"),
+        ("osgdl pool status", "the sites it could have matched"),
+        ("osgdl demo --data DIR", "real patients: DIR/train and DIR/validation"),
+        ("osgdl pool down", "when you are done"),
+    ]
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if not shutil.which("osgdl") and activate.is_file():
+        following.insert(0, (f". {project.shown(activate)}", "so that the shell finds osgdl"))
+    width = max(len(what) for what, _ in following)
     lines.append("")
     lines += [f"picture: {project.shown(Path(picture))}" for picture in summary["pictures"]]
     lines += [
@@ -161,10 +174,6 @@ def _text(out: Path, folder: Path, summary: dict[str, Any]) -> str:
         f"summary: {project.shown(out / SUMMARY)}",
         "",
         "What to try next:",
-        f"  less {project.shown(folder / 'README.md')}   what the project holds, and its way onto the OSPool",
-        f"  less {project.shown(folder / 'train.sub')}          the submit file that just ran, line by line",
-        "  osgdl pool status                          the sites it could have matched",
-        "  osgdl demo --data DIR                      real patients: DIR/train and DIR/validation",
-        "  osgdl pool down                            when you are done",
+        *(f"  {what:<{width}}  {why}" for what, why in following),
     ]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ _HEAD = """<!-- Written by `make data` from each command's --help: edit it there
 What `--help` says, on one page. Every `osgdl` command takes `--debug`, for the traceback of a mistake; those with
 `--json` print the same for programs. Results go to standard output, commentary to standard error.
 """
-_TRAINER = "# The trainer\n\nIn the image, or with `pip install '.[train]'`. In a project it lies in `job/`."
+_TRAINER = "## The trainer\n\nIn the image, or with `pip install '.[train]'`. In a project it lies in `job/`."
 
 
 def page() -> str:
