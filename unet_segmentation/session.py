@@ -74,6 +74,7 @@ class Session:
         self._step = backend.training_step(where, self._network, self.optimizer, objective)
         self._store, self._start = Store(folder), start
         self.left: Mapping[str, Any] = {}  # of `Leaving`
+        self._replicas = where.replicas
         self._arithmetic = {"precision": where.precision, "backend": backend.name()}
         self._unread: deque[dict[str, Any]] = deque()
         self._best = b""
@@ -278,7 +279,7 @@ class Session:
             name="unet",
             **size(self.model, sides),
             optimizer_slots=2 + self.optimizer.use_ema,  # Adam's two moments, and the average
-            batch=train.batch_size,
+            batch=train.batch_size // self._replicas,  # on each GPU
             precision=self._arithmetic["precision"],
         )
 

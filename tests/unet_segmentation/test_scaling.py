@@ -66,6 +66,7 @@ for run in runs:
         return session
 
     session, losses = new(), []
+    assert session.network().batch * some.replicas == settings.train.batch_size
     if "measured" in how:
         Path(folder, "measured.json").write_text(json.dumps(scaling.measure(session, some, objective, 2, patients)))
     for step, batch in enumerate(batches):
