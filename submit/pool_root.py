@@ -66,7 +66,8 @@ def _mmdebstrap(target: Path, mode: str, include: tuple[str, ...], hooks: list[s
 RECIPES = {
     "pool": (PACKAGES, [f"--setup-hook={_SETUP}", f"--customize-hook={_FINISH}"]),
     # stands in for `Bootstrap: docker, From: python:3.13-slim` where no registry can be reached
-    "base": (("ca-certificates", "python3", "python3-pip", "python3-venv"), []),
+    # (binutils: PoCL links with it)
+    "base": (("binutils", "ca-certificates", "python3", "python3-pip", "python3-venv"), []),
 }
 
 

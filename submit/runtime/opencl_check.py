@@ -33,6 +33,8 @@ def judge(probed: gpu.Probed, request: Request, assigned: Sequence[str], on_cpu:
     for uuid in known if assigned and not on_cpu else []:
         if not any(visible.same(f"{kind}-{uuid}", given) for given in assigned for kind in ("GPU", "MIG")):
             yield found("opencl-others-visible", f"GPU-{uuid}", ", ".join(assigned))
+    if on_cpu and probed.died == "SIGABRT":  # as PoCL does where ld, or a library that it links with, is not there
+        yield found("opencl-no-cpu", "PoCL gave up (SIGABRT) on the known answer")
     yield from gpu.ended(probed)
     for index, wrong in sorted(probed.wrong.items()):
         if wrong:

@@ -15,11 +15,11 @@ refuse() {
 }
 
 # Disk, driver and GPU against the request, and a computation whose answer is known, before the first byte of data
-preflight() { python3 -m submit.runtime.preflight --json "$result/preflight.json"; }
+preflight() { python3 -m submit.runtime.preflight{{ " --opencl" if opencl }} --json "$result/preflight.json"; }
 
-# The trainer takes this shell's place, unless its large results go to the OSDF in an archive (`osgdl stage results`), which is
-# packed once it is done. Then SIGTERM is handed on: the trainer answers it with a checkpoint.
-trainer() {
+# The {{ what | default("trainer") }} takes this shell's place, unless its large results go to the OSDF in an archive (`osgdl stage results`), which is
+# packed once it is done. Then SIGTERM is handed on: the {{ what | default("trainer") }} answers it with a checkpoint.
+{{ what | default("trainer") }}() {
     [[ ${OSGDL_LARGER_THAN-} ]] || exec {{ program }} "$@"
     local code child
     {{ program }} "$@" &
@@ -28,7 +28,7 @@ trainer() {
     while
         code=0
         wait "$child" || code=$?
-        # a signal ended the wait, and not the trainer
+        # a signal ended the wait, and not the {{ what | default("trainer") }}
         kill -0 "$child" 2> /dev/null
     do :; done
     [[ $code -eq 0 ]] || exit "$code"

@@ -180,6 +180,17 @@ def test_a_folder_mounted_over_the_images(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needs_pocl
+def test_pocl_without_a_linker_is_the_images_fault(run: Run, tmp_path: Path) -> None:
+    """As in python:slim, which has none."""
+    (tmp_path / "bin").mkdir()
+    job = {"RequestGPUs": "undefined"}
+    nothing = {**REAL, **preflight.NO_DRIVER, "_CONDOR_AssignedGPUs": "unset", "PATH": str(tmp_path / "bin")}
+    done, report = run(nothing, job)
+    assert (done.returncode, report["failure"]) == (65, "opencl-no-cpu"), done.stderr
+    assert "OpenCL device: PoCL gave up (SIGABRT) on the known answer; PoCL, which" in done.stderr
+
+
+@needs_pocl
 def test_no_pocl_for_a_job_without_a_gpu_is_the_images_fault(run: Run) -> None:
     # the disguise leaves no CPU
     job = {"RequestGPUs": "undefined"}
