@@ -15,7 +15,7 @@ refuse() {
 }
 
 # Disk, driver and GPU against the request, and a computation whose answer is known, before the first byte of data
-preflight() { python3 -m submit.runtime.preflight{{ " --opencl" if opencl }} --json "$result/preflight.json"; }
+preflight() { python3 -m submit.runtime.preflight{{ " --opencl" if opencl is defined }} --json "$result/preflight.json"; }
 
 # The {{ what | default("trainer") }} takes this shell's place, unless its large results go to the OSDF in an archive (`osgdl stage results`), which is
 # packed once it is done. Then SIGTERM is handed on: the {{ what | default("trainer") }} answers it with a checkpoint.
