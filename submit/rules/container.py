@@ -11,6 +11,7 @@ from submit.images import CONTAINER_IMAGE, LARGEST_SIF_BESIDE, SINGULARITY_IMAGE
 from submit.match import split
 from submit.rules.gpu import known, names
 from submit.submission import Submission
+from submit.transfers import read_script
 
 # what is wrong with images that are still written in tutorials; the reference as a pattern
 GONE = {
@@ -23,6 +24,9 @@ GONE = {
 _REJECTED = re.compile(r"(instance|library|shub)://")
 _STRIPPED = re.compile(r"(?:APPTAINER|SINGULARITY)_(?!DOCKER_(?:USERNAME|PASSWORD)$)\w+")
 _NOT_A_GUARD = {"True"}
+_OPENCL = re.compile(r"\b(?:pyopencl|ocl-icd[\w-]*|opencl-icd-loader|libOpenCL[\w.]*)\b")
+_DRIVER_FILE = re.compile(r"libnvidia-opencl|^from[ \t]*:[ \t]*\S*nvidia/opencl", re.MULTILINE | re.IGNORECASE)
+_ICD_LISTS = ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES", "OPENCL_VENDOR_PATH")
 
 
 def guards(job: Submission) -> list[str]:
@@ -203,3 +207,22 @@ def shell_variable(job: Submission) -> Iterator[Hit]:
 def no_sif(job: Submission) -> Iterator[Hit]:
     if job.image_command and re.fullmatch(r"osdf:///[\w./-]+(?<!\.sif)", job.image_reference):
         yield Hit(job.image_command.first, f"{job.image_reference} does not end in .sif: it is taken for a folder")
+
+
+@looks_for("OSG320", Submission)
+def no_driver_file(job: Submission) -> Iterator[Hit]:
+    recipe = job.folder / "container.def"  # the project's own image, which this one may be
+    text = read_script(recipe)
+    lines = [line.split("#")[0] for line in text.split("\n")]
+    at = next((number for number, line in enumerate(lines, 1) if _OPENCL.search(line)), 0)
+    if at and job.asks_gpu and job.image_command and not _DRIVER_FILE.search("\n".join(lines)):
+        yield Hit(at, "the image brings OpenCL and no file that names NVIDIA's driver", file=recipe)
+
+
+@looks_for("OSG321", Submission)
+def hidden_driver(job: Submission) -> Iterator[Hit]:
+    wanted = {part.strip() for part in job.environment.get("NVIDIA_DRIVER_CAPABILITIES", "all").split(",")}
+    lacking = [] if wanted & {"all", "compute"} else ["NVIDIA_DRIVER_CAPABILITIES"]
+    for name in [*(name for name in _ICD_LISTS if name in job.environment), *lacking]:
+        if job.image_command and job.asks_gpu:
+            yield Hit(job.line("environment", "env"), f"environment: {name} hides OpenCL's driver")
