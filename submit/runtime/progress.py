@@ -2,7 +2,7 @@
 ad.
 
 `condor_q -af ChirpOsgdlEpoch ChirpOsgdlStep ChirpOsgdlSteps ChirpOsgdlLoss` shows a running job's progress from the
-access point.
+access point; with a unit, ChirpOsgdlRate and ChirpOsgdlUnit how fast it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import shutil
 import sys
 import time
-from typing import Callable, Optional, TextIO
+from typing import Callable, Optional, TextIO, Union
 
 from submit.runtime import chirp
 
@@ -31,6 +31,8 @@ class Progress:
         first: steps done before this process began (a resumed run); the time left is reckoned from this process's own
             speed.
         publish: also put the progress into the job's ad.
+        unit: what is counted besides steps, such as `photons`: how many of them a second is shown and published.
+        per_step: how many of them a step is.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Progress:
         label: str,
         first: int = 0,
         publish: bool = False,
+        unit: str = "",
+        per_step: float = 1.0,
         stream: Optional[TextIO] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,10 +52,13 @@ class Progress:
         self._began = self._drawn = clock()
         self._published = -math.inf
         self._terminal = self._stream.isatty()
+        self._unit, self._per_step = unit, per_step
+        self._timed: Optional[tuple[float, int]] = None  # the first update: what came before it compiled
 
     def update(self, step: int, note: str = "", epoch: Optional[int] = None, loss: Optional[float] = None) -> None:
         """`step` steps are done; cheap enough to be called for each."""
         now = self._clock()
+        self._timed = self._timed or (now, step)
         if now - self._drawn >= (BAR_EVERY_S if self._terminal else LINE_EVERY_S):
             self._drawn = now
             self._draw(step, note, now)
@@ -67,6 +74,12 @@ class Progress:
         if self._publish:
             self._send(step, epoch, loss)
 
+    def rate(self, step: int) -> Optional[float]:
+        """Units a second since the first update; None where that is not known yet."""
+        began, first = self._timed or (math.inf, step)
+        took = self._clock() - began
+        return (step - first) * self._per_step / took if self._unit and took > 0 and step > first else None
+
     def _draw(self, step: int, note: str, now: float) -> None:
         done = step / self._total if self._total else 1.0
         here = step - self._first
@@ -76,6 +89,9 @@ class Progress:
             if step < self._total
             else f"{step}/{self._total}  {duration(now - self._began)}"
         )
+        rate = self.rate(step)
+        if rate is not None:
+            tail += f"  {rate:.3g} {self._unit}/s"
         if self._terminal:
             filled = int(done * _BAR)
             line = f"{self._label} {'━' * filled}{'╌' * (_BAR - filled)} {tail}  {note}"
@@ -85,7 +101,9 @@ class Progress:
         self._stream.flush()
 
     def _send(self, step: int, epoch: Optional[int], loss: Optional[float]) -> None:
-        values = {"Epoch": epoch, "Step": step, "Steps": self._total, "Loss": loss}
+        rate = self.rate(step)
+        values: dict[str, Union[int, float, str, None]] = {"Epoch": epoch, "Step": step, "Steps": self._total}
+        values.update({"Loss": loss, "Rate": rate and round(rate, 3), "Unit": self._unit or None})
         for name, value in values.items():
             if value is not None and not chirp.publish(f"ChirpOsgdl{name}", value):
                 self._published = self._clock() + PUBLISH_AGAIN_S - PUBLISH_EVERY_S

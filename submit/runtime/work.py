@@ -45,6 +45,7 @@ class Work:
         intervals: when to save and to leave.
         identity: what a checkpoint must agree with to be resumed, such as a hash of the settings; JSON values by name.
         label: in front of the progress bar.
+        unit, per_step: what is counted besides steps, and how many of them a step is: `Progress`.
     """
 
     def __init__(
@@ -54,14 +55,17 @@ class Work:
         intervals: Intervals = Intervals(save_s=600.0, leave_s=3600.0, evicted_s=36000.0),  # noqa: B008 (frozen)
         identity: Optional[Mapping[str, Any]] = None,
         label: str = "training",
+        unit: str = "",
+        per_step: float = 1.0,
     ) -> None:
         if steps < 1:
             raise BadInput("steps", str(steps), "1 or more", "give the number of steps in all")
         self.steps, self.step = steps, 0
         self._store, self._intervals, self._identity = Store(folder), intervals, dict(identity or {})
-        self._label, self._terminated = label, False
+        self._counted: dict[str, Any] = {"label": label, "unit": unit, "per_step": per_step}
+        self._terminated = False
         self._leaving = Leaving(intervals, _BEGAN)
-        self._progress = Progress(steps, label, publish=True)
+        self._progress = Progress(steps, publish=True, **self._counted)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._note)
 
@@ -89,7 +93,7 @@ class Work:
             )
         self.step = int(snapshot.state["step"])
         self._leaving = Leaving(self._intervals, _BEGAN, snapshot.state["leaving"])
-        self._progress = Progress(self.steps, self._label, first=self.step, publish=True)
+        self._progress = Progress(self.steps, first=self.step, publish=True, **self._counted)
         return Snapshot(snapshot.state["state"], snapshot.blobs)
 
     def done(self, save: Save, loss: Optional[float] = None, epoch: Optional[int] = None) -> None:

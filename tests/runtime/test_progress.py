@@ -70,3 +70,17 @@ def test_no_steps_at_all() -> None:
 
 def test_durations() -> None:
     assert [duration(s) for s in (0, 59.6, 75, 3725)] == ["0:00", "1:00", "1:15", "1:02:05"]
+
+
+def test_what_is_counted_has_a_rate_which_leaves_out_what_came_before_the_first_step(starter: Any) -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(
+        8, "photons", first=2, publish=True, unit="photons", per_step=1000.0, stream=stream, clock=clock
+    )
+    clock.now = 100.0  # it compiled
+    progress.update(3)
+    assert progress.rate(3) is None and "photons/s" not in stream.getvalue()
+    clock.now = 110.0
+    progress.update(8)
+    assert stream.getvalue().splitlines()[-1] == "photons 8/8  1:50  500 photons/s"
+    assert starter.attributes["ChirpOsgdlRate"] == "500.0" and starter.attributes["ChirpOsgdlUnit"] == '"photons"'
