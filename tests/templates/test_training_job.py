@@ -78,6 +78,20 @@ def test_sigterm_saves_and_a_checkpoint_of_other_settings_is_refused(job: Path) 
     assert code == 65 and "checkpoint: a checkpoint with another epochs, seed; one of this run; " in said, said
 
 
+def test_what_trained_stands_beside_the_results(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same words in each framework: on a slot of the local pool the CPU, and the GPU that it stands for."""
+    ad = tmp_path / ".machine.ad"
+    ad.write_text('OsgdlSimulatedGPU = True\nGPUs_DeviceName = "Tesla V100-SXM2-16GB"\n')
+    monkeypatch.setenv("_CONDOR_MACHINE_AD", str(ad))
+    monkeypatch.setenv("_CONDOR_AssignedGPUs", "GPU-aaaa0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa0")
+    code, said = trained(job, "out")
+    assert code == 0, said
+    assert said.count("simulated GPU (Tesla V100-SXM2-16GB): computing on the CPU") == 1
+    made_from = json.loads((job / "out/metrics.json").read_text())["made_from"]
+    assert made_from["device"] == "cpu (simulated GPU: Tesla V100-SXM2-16GB)"
+
+
 KINDS = """
 import numpy as np, osgdl_arrays
 from submit.runtime.exit_codes import BadInput

@@ -13,6 +13,7 @@ JSON. Where each batch follows from seed and step, a resumed training is the sam
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,13 +36,22 @@ def device() -> torch.device:
     Raises:
         BadMachine: the job has a GPU and torch does not see it.
     """
-    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    devices.require_gpu(visible)
-    return torch.device("cuda" if visible else "cpu")
+    _described()
+    return torch.device("cuda" if _visible() else "cpu")
+
+
+def _visible() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@functools.cache  # said once, whoever asks
+def _described() -> str:
+    return devices.require_gpu(_visible())
 
 
 class Run:
-    """Counts steps, saves, and leaves with exit code 85; it begins where the checkpoint is.
+    """Counts steps, saves, and leaves with exit code 85; it begins where the checkpoint is. `device` is what trains, to
+    be recorded with the results.
 
     Args:
         steps: in all.
@@ -50,6 +60,7 @@ class Run:
 
     Raises:
         BadInput: the checkpoint is of other parts or of other settings.
+        BadMachine: the job has a GPU and torch does not see it.
     """
 
     def __init__(
@@ -61,6 +72,7 @@ class Run:
         folder: Path = Path("checkpoint"),
         **parts: Any,
     ) -> None:
+        self.device = _described()
         self._parts, self._work = parts, work.Work(steps, folder, intervals, identity)
         snapshot = self._work.resume()
         if snapshot:

@@ -65,7 +65,7 @@ def main() -> None:
     np.savez(options.out / "weights.npz", **weights)
     accuracy = float(np.mean(guessed == validation.y))
     digest = osgdl_job.digest(weights)
-    osgdl_job.record(options, given, str(device), digest, torch=torch.__version__, synthetic=about, accuracy=accuracy)
+    osgdl_job.record(options, given, run.device, digest, torch=torch.__version__, synthetic=about, accuracy=accuracy)
 
 
 if __name__ == "__main__":

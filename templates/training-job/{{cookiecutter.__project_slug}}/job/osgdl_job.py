@@ -76,7 +76,7 @@ def record(options: argparse.Namespace, given: inputs.Input, device: str, weight
     """Writes metrics.json into the folder of the results: the results, and what they were made from.
 
     Args:
-        device: what trained, as the checkpoints' `device` says.
+        device: what trained, as `device` of the helper's Run or Checkpoints says.
         weights: `digest` of them.
     """
     job, place = classad.job_ad(), devices.here()
