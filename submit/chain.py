@@ -33,12 +33,13 @@ def write(project: Path, links: int, out: str = "chain") -> Chain:
     """Writes OUT.dag beside train.sub. Done again with the same wishes, it changes nothing.
 
     Raises:
-        KitError: no project, too few or too many links, or OUT is taken.
+        KitError: no project, too few or too many links, its data cannot be sent, or OUT is taken.
     """
     named_files.require_name(out)
     if not 2 <= links <= MOST:
         raise KitError(wrong("--links", links, "out of range", f"2 to {MOST} are wanted", "E.g. --links 4"))
     job = node_job.read(project / node_job.TRAIN, ("data", "result", node_job.SETTINGS))
+    node_job.require_fillable(job)
     layers = []
     for link in range(links):
         settings, objects = list[str](), job.value("data_objects")

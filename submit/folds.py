@@ -56,11 +56,12 @@ def write(project: Path, count: int | None = None, out: str = "folds") -> Folds:
         out: name of the workflow, and of its folder in results/.
 
     Raises:
-        KitError: no project, its data cannot be split or are staged otherwise, or OUT is taken.
+        KitError: no project, its data cannot be split or sent or are staged otherwise, or OUT is taken.
     """
     named_files.require_name(out)
     # train.sub may still have the queue of a job for each staged fold
     jobs = {name: node_job.read(project / name, said, one=name != TRAIN) for name, said in _SAID.items()}
+    node_job.require_fillable(jobs[TRAIN])
     where = f"results/{out}"
     staged = fold_views.find(jobs[TRAIN])
     changes: list[Change] = []

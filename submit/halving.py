@@ -49,10 +49,10 @@ def write(project: Path, source: Path, plan: Plan, out: str = "sweep") -> Path:
         source: SPACE.toml.
 
     Raises:
-        KitError: no project, a setting that the trainer refuses, or OUT is taken.
+        KitError: no project, its data cannot be sent, a setting that the trainer refuses, or OUT is taken.
     """
     named_files.require_name(out)
-    node_job.read(project / node_job.TRAIN, ("result", node_job.SETTINGS))
+    node_job.require_fillable(node_job.read(project / node_job.TRAIN, ("result", node_job.SETTINGS)))
     space = trials.read(source)
     listed, keys = trials.drawn(space, plan.places[0], plan.seed), tuple(space)
     for amount in (plan.amounts[0], plan.amounts[-1]):

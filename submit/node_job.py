@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from submit.description import Description
 from submit.errors import KitError
 from submit.submission import Submission
+from submit.transfers import unfillable
 
 TRAIN, PREDICT, EVALUATE = "train.sub", "predict.sub", "evaluate.sub"
 SETTINGS = "settings"
@@ -48,3 +51,19 @@ def read(path: Path, said: Sequence[str], one: bool = True) -> Submission:
         statement = job.description.queue().strip() or "no queue"
         raise KitError(f"{path}:{job.queue_line}: {statement}; want `queue 1`, one job each. Write that there.")
     return job
+
+
+def require_fillable(job: Submission) -> None:
+    """Nothing, where every folder that a submit file sends can be filled on a machine.
+
+    Raises:
+        KitError: one cannot; each of many jobs would be held for it.
+    """
+    for entry in job.inputs:
+        folder = unfillable(entry.path) if entry.path else None
+        if folder:
+            raise KitError(
+                f"{job.path}:{job.line('transfer_input_files')}: {os.path.relpath(folder, job.folder)}: may not be "
+                "written by its owner, and HTCondor makes it so on the machine: every job would be held (13); write "
+                f"permission is wanted. Run chmod -R u+w {shlex.quote(entry.text)}"
+            )

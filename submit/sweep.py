@@ -51,7 +51,8 @@ def write(project: Path, keys: Sequence[str], wanted: Sequence[Trial], out: str 
         wanted: the trials.
 
     Raises:
-        KitError: no project, a setting that the trainer refuses, OUT holds another sweep, jobs of it are in the queue.
+        KitError: no project, its data cannot be sent, a setting that the trainer refuses, OUT holds another sweep, jobs
+            of it are in the queue.
     """
     named_files.require_name(out)
     description = _prepared(project, out)
@@ -149,7 +150,7 @@ def queued(
 
 def _prepared(project: Path, out: str) -> Description:
     """train.sub with the sweep's queue."""
-    node_job.read(project / node_job.TRAIN, ("result", node_job.SETTINGS))
+    node_job.require_fillable(node_job.read(project / node_job.TRAIN, ("result", node_job.SETTINGS)))
     values = {"result": f"results/{out}/$(trial)", "max_idle": str(MAX_IDLE)}
     return queued(project, node_job.TRAIN, out, values, f"queue trial, settings from {out}/trials.txt")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,3 +38,21 @@ def read_script(path: Path) -> str:
     except (OSError, UnicodeDecodeError):
         pass
     return ""
+
+
+def unfillable(path: Path, seconds: float = math.inf) -> Path | None:
+    """The first folder, `path` or one below it, that holds something and that its owner may not write into. HTCondor
+    makes folders on a machine with the permissions that they have here, and then cannot put their files in: hold 13
+    (seen on 25.14.1). Files without write permission travel well.
+
+    Args:
+        path: a file or folder.
+        seconds: to look for at most.
+    """
+    end = time.monotonic() + seconds
+    for folder, folders, names in os.walk(path):
+        if (folders or names) and not Path(folder).stat().st_mode & 0o200:
+            return Path(folder)
+        if time.monotonic() > end:
+            break
+    return None

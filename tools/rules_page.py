@@ -83,6 +83,10 @@ def example(rule: str) -> tuple[str, str, str]:
                 name, size = row.split()
                 (copy / name).touch()
                 os.truncate(copy / name, int(size))
+        if (copy / "modes").exists():  # permissions, of which git keeps few: NAME MODE a line
+            for row in (copy / "modes").read_text(encoding="utf-8").splitlines():
+                name, mode = row.split()
+                (copy / name).chmod(int(mode, 8))
         bad = next(copy.glob("bad.dag"), copy / "bad.sub")
         finding = next(one for one in check.check([bad]) if one.rule.id == rule)
         lines = finding.file.read_text(encoding="utf-8").splitlines()

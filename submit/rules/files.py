@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Iterator
 
 from submit.findings import Hit, looks_for
-from submit.rules.sent import fixed, from_workflow, is_file, is_python, macros, size, there, varies
+from submit.rules.sent import MOST_SECONDS, fixed, from_workflow, is_file, is_python, macros, size, there, varies
 from submit.submission import Submission
-from submit.transfers import Transfer
+from submit.transfers import Transfer, unfillable
 from submit.units import mebibytes
 
 LARGEST_BY_TRANSFER = 10**9  # bytes, one file and all of a job's together (OSPool guide, managing_data/overview)
@@ -239,3 +241,15 @@ def small_disk(job: Submission) -> Iterator[Hit]:
             f"request_disk = {job.value('request_disk')}: inputs and image take {needed / 1024:.1f} GB of it",
             f"Ask for {int(needed / 1024 * 1.5) + 1}GB or more.",
         )
+
+
+@looks_for("OSG427", Submission)
+def not_to_be_filled(job: Submission) -> Iterator[Hit]:
+    if job.has("initialdir"):
+        return
+    for entry in job.inputs:
+        folder = unfillable(entry.path, MOST_SECONDS) if entry.path and there(entry.path) else None
+        if folder:
+            mode = f"{folder.stat().st_mode & 0o777:o}"
+            message = f"transfer_input_files: {os.path.relpath(folder, job.folder)} has mode {mode}: not to be filled"
+            yield Hit(job.line("transfer_input_files"), message, f"Run `chmod -R u+w {shlex.quote(entry.text)}`.")

@@ -52,3 +52,10 @@ def test_refusals(folder: Path) -> None:
     train.write_text(train.read_text().replace("queue 1", "queue 2"))
     with pytest.raises(KitError, match=r"train\.sub:\d+: queue 2; want `queue 1`"):
         chain.write(folder, 2, "other")
+
+
+def test_a_folder_that_no_machine_can_fill_is_refused(folder: Path) -> None:
+    (folder / "data/P1/scan").mkdir(parents=True)
+    (folder / "data/P1").chmod(0o555)
+    with pytest.raises(KitError, match=r"train\.sub:\d+: data/P1: may not be written by its owner"):
+        chain.write(folder, 2)

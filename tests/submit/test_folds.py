@@ -228,6 +228,19 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         folds.write(folder, 2, "other")
 
 
+def test_a_folder_that_no_machine_can_fill_is_refused(folder: Path) -> None:
+    patient = sorted((folder / "data").iterdir())[1]
+    for file in patient.iterdir():
+        file.chmod(0o444)  # travels well
+    (folder / "data/notes").mkdir(mode=0o555)  # so does an empty folder
+    folds.write(folder, 2)
+    patient.chmod(0o555)
+    said = rf"train\.sub:\d+: data/{patient.name}: may not be written by its owner[^\n]*Run chmod -R u\+w data$"
+    with pytest.raises(KitError, match=said):
+        folds.write(folder, 2, "other")
+    assert not (folder / "other.dag").exists()
+
+
 def test_a_submit_file_that_would_win_over_a_node_is_refused(folder: Path) -> None:
     train = folder / "train.sub"
     text = train.read_text()

@@ -165,3 +165,10 @@ def test_other_refusals(folder: Path, space: Path) -> None:
     (folder / "config.toml").write_text("[train\n")
     with pytest.raises(KitError, match=r"config\.toml: .*a configuration in TOML is wanted"):
         planned(folder, space)
+
+
+def test_a_folder_that_no_machine_can_fill_is_refused(folder: Path, space: Path) -> None:
+    (folder / "data/P1").mkdir(parents=True)
+    (folder / "data").chmod(0o555)
+    with pytest.raises(KitError, match=r"train\.sub:\d+: data: may not be written by its owner"):
+        halving.write(folder, space, planned(folder, space))

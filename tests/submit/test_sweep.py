@@ -108,6 +108,13 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         sweep.write(folder, KEYS, TRIALS, "other")
 
 
+def test_a_folder_that_no_machine_can_fill_is_refused(folder: Path) -> None:
+    (folder / "data/P1").mkdir(parents=True)
+    (folder / "data").chmod(0o555)
+    with pytest.raises(KitError, match=r"train\.sub:\d+: data: may not be written by its owner"):
+        sweep.write(folder, KEYS, TRIALS)
+
+
 def test_a_hundred_thousand_trials_are_written_in_two_seconds(folder: Path) -> None:
     listed = [(str(1 + at % 4096), f"{at % 1000 / 1000 + 1e-6!r}", str(at)) for at in range(100_000)]
     began = time.perf_counter()

@@ -26,7 +26,9 @@ load()
 
 
 def case(folder: Path, tmp_path: Path) -> Path:
-    """A copy of a case's folder, with the large files that `sizes` names (NAME BYTES a line), which hold nothing."""
+    """A copy of a case's folder; with the large files that `sizes` names (NAME BYTES a line), which hold nothing, and
+    the permissions that `modes` names (NAME MODE a line).
+    """
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
     if (copy / "sizes").exists():
@@ -34,6 +36,10 @@ def case(folder: Path, tmp_path: Path) -> Path:
             name, size = line.split()
             (copy / name).touch()
             os.truncate(copy / name, int(size))
+    if (copy / "modes").exists():  # git keeps none of a folder
+        for line in (copy / "modes").read_text().splitlines():
+            name, mode = line.split()
+            (copy / name).chmod(int(mode, 8))
     return copy
 
 
