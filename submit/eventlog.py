@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from submit import events
 from submit.errors import KitError
@@ -231,8 +231,9 @@ class Reader:
                 return changed
             self._seen = now.st_mtime_ns, now.st_size
             with self.log.open("rb") as file:
-                self._again_where_replaced(file, changed)
-                for event in self._events(file):
+                now = os.fstat(file.fileno())
+                self._again_where_replaced(file, now, changed)
+                for event in self._events(file, now.st_size):
                     self._take(event, changed)
         except FileNotFoundError:
             pass
@@ -240,8 +241,7 @@ class Reader:
             raise KitError(f"{self.log}: {fault.strerror}; want an event log, the file of `log =`") from None
         return changed
 
-    def _again_where_replaced(self, file: Any, changed: set[Name]) -> None:
-        now = os.fstat(file.fileno())
+    def _again_where_replaced(self, file: BinaryIO, now: os.stat_result, changed: set[Name]) -> None:
         same = (now.st_dev, now.st_ino) == self._file and now.st_size >= self._at
         if same and self._at:
             file.seek(self._at - 4)
@@ -252,17 +252,17 @@ class Reader:
             self.coming.clear()
             self._at, self._file = 0, (now.st_dev, now.st_ino)
 
-    def _events(self, file: Any) -> Iterator[events.Event]:
-        size = _BLOCK
+    def _events(self, file: BinaryIO, length: int) -> Iterator[events.Event]:
+        block = _BLOCK
         while True:
+            size = min(block, length - self._at)
             file.seek(self._at)
-            block = file.read(size)
-            found, taken = events.parse(block)
+            found, taken = events.parse(file.read(size))
             yield from found
             self._at += taken
-            if len(block) < size:
+            if size < block:
                 return
-            size = _BLOCK if taken else 2 * size  # an event, or rubbish, longer than a block
+            block = _BLOCK if taken else 2 * block  # an event, or rubbish, longer than a block
 
     def _take(self, event: events.Event, changed: set[Name]) -> None:
         if event.type == CLUSTER_SUBMIT:

@@ -31,11 +31,12 @@ LAYERS = [
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
     | {"sampler", "slot_time"},
     {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
-    | {"fold_views", "node_job", "rungs"},
+    | {"fold_views", "node_job", "rungs", "runs"},
     {
         "rendering",
         "apptainer",
         "watch",
+        "jobs",
         "pool_table",
         "rules",
         "migrate",

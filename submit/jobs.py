@@ -1,0 +1,115 @@
+"""The jobs of a folder: the event logs that lie there, whoever submitted them, and what these say of each job."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
+from pathlib import Path
+
+from submit import runs
+from submit.description import Description
+from submit.errors import KitError
+from submit.eventlog import JobHistory, Name, Reader
+
+LOOK_AGAIN_S = 10.0  # for new logs
+_MACRO = re.compile(r"\$+\w*\((?:[^()]|\([^()]*\))*\)")
+_EVENT = re.compile(rb"\d{3} \(\d+\.-?\d+\.-?\d+\) ")
+DAGMAN_LOG = ".dagman.log"  # of condor_dagman itself, which is a job, and none that computes
+
+
+class Jobs:
+    """The jobs of folders and event logs, kept up to date by `refresh`.
+
+    Args:
+        places: folders, whose logs are `*.log` and `logs/*.log`, what their submit files name as `log`, and what the
+            record of runs names; or event logs.
+
+    Attributes:
+        histories: of each job. One that two logs have (its own and DAGMan's) is taken from that which says more.
+        logs: the log of each job.
+
+    Raises:
+        KitError: a place is neither; or, by `refresh`, a log may not be read.
+    """
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        for place in places:
+            if not place.exists():
+                raise KitError(f"{place}: not there; want a project's folder or an event log. Name one")
+            if place.is_file() and not is_event_log(place):
+                raise KitError(
+                    f"{place}: no event log; want what `log =` of a submit file names, as text (not log_xml). "
+                    "Name its folder to find them"
+                )
+        self.places = list(places)
+        self.histories: dict[Name, JobHistory] = {}
+        self.logs: dict[Name, Path] = {}
+        self._readers: dict[Path, Reader] = {}
+        self._having: dict[Name, list[Reader]] = {}
+        self._looked = -LOOK_AGAIN_S
+
+    @property
+    def coming(self) -> set[int]:
+        """Clusters whose jobs are materialised one after the other, and not all there yet."""
+        return {cluster for reader in self._readers.values() for cluster in reader.coming}
+
+    def refresh(self) -> set[Name]:
+        """Reads what was written since the last call; the jobs of which something changed, those gone among them."""
+        if time.monotonic() - self._looked >= LOOK_AGAIN_S:
+            self._looked = time.monotonic()
+            for log in logs(self.places, self._readers.keys()):
+                self._readers[log] = Reader(log)
+        changed: set[Name] = set()
+        for reader in self._readers.values():
+            for name in reader.read():
+                changed.add(name)
+                self._choose(name, reader)
+        return changed
+
+    def _choose(self, name: Name, reader: Reader) -> None:
+        """The log that says most of a job, now that `reader` has news of it."""
+        having = self._having.setdefault(name, [])
+        if (name in reader.jobs) != (reader in having):
+            having.remove(reader) if reader in having else having.append(reader)
+        if having:
+            best = max(having, key=lambda one: (one.jobs[name].submitted, one.jobs[name].events))
+            self.histories[name], self.logs[name] = best.jobs[name], best.log
+        else:
+            for kept in (self._having, self.histories, self.logs):
+                kept.pop(name, None)
+
+
+def logs(places: Sequence[Path], known: Set[Path] = frozenset()) -> list[Path]:
+    """The event logs of these places, each once, but those known; a log that is not written yet is none."""
+    found: dict[Path, None] = {}
+    for place in places:
+        for log in [place.resolve()] if place.is_file() else _of_folder(place.resolve()):
+            if log not in known and log not in found and is_event_log(log):
+                found[log] = None
+    return list(found)
+
+
+def _of_folder(folder: Path) -> Iterator[Path]:
+    patterns = ["*.log", "logs/*.log", *(glob.escape(run.log) for run in runs.read(folder) if run.log)]
+    for file in sorted(folder.glob("*.sub")):
+        with suppress(KitError):
+            written = Description.read(file).get("log")
+            patterns += ["*".join(glob.escape(part) for part in _MACRO.split(written))] if written else []
+    for pattern in dict.fromkeys(patterns):
+        for name in sorted(glob.glob(os.path.join(glob.escape(str(folder)), pattern))):  # noqa: PTH118, PTH207 - may be absolute
+            if not name.endswith(DAGMAN_LOG):
+                yield Path(os.path.normpath(name))
+
+
+def is_event_log(path: Path) -> bool:
+    """Whether it begins like one; an empty file may become one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(200)
+    except OSError:
+        return False
+    return not head or bool(_EVENT.search(head))
