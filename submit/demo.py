@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from submit import bars, eventlog, image_build, images, pool, project, watch
+from submit import bars, eventlog, follow, image_build, images, pool, project
 from submit.errors import KitError, PoolError
 from submit.runtime.files import write_json
 
@@ -53,7 +53,7 @@ def run(out: Path, data: Path | None, say: Callable[[str], None]) -> str:
         say(f"packing {data}")
         with tarfile.open(folder / "data.tar.gz", "w:gz", compresslevel=1) as archive:
             archive.add(data, arcname="data")
-    cluster = watch.submit(folder / "train.sub")
+    cluster = follow.submit(folder / "train.sub")
     say(f"condor_submit train.sub: cluster {cluster}")
     history = _watch(folder / "logs" / f"{cluster}.log", cluster)
     summary = _summary(folder, history, image)
@@ -106,7 +106,7 @@ def _make_phantoms(folder: Path, image: str, say: Callable[[str], None]) -> None
 def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
     with bars.of_steps(f"job {cluster}") as bar:
 
-        def show(history: eventlog.JobHistory, now: watch.Progress) -> None:
+        def show(history: eventlog.JobHistory, now: follow.Progress) -> None:
             what = history.state
             if history.state == "running":
                 start = history.starts[-1]
@@ -115,7 +115,7 @@ def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
             ended = history.state == "done"  # what it published of itself has left the queue with it
             bar(what, 1 if ended else now.step or 0, 1 if ended else now.steps or 0)
 
-        return watch.follow(log, cluster, show)
+        return follow.follow(log, cluster, show)
 
 
 def _summary(folder: Path, history: eventlog.JobHistory, image: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from submit import bars, eventlog, harm, harm_setup, pool, units, watch
+from submit import bars, eventlog, follow, harm, harm_setup, pool, units
 from submit.description import Description
 from submit.errors import KitError, PoolError, wrong
 from submit.eventlog import JobHistory
@@ -63,12 +63,12 @@ class Tryout:
 
     def run(self) -> Outcome:
         """Raises PoolError when condor_submit refuses the file, KitError when a fault does not fit or on Ctrl-C."""
-        self._ad = watch.first_ad(self.file, *self.assignments)
+        self._ad = follow.first_ad(self.file, *self.assignments)
         with harm_setup.prepared(self.faults, self._ad) as lines:
             if not Description.read(self.file).get("log"):
                 lines = [*lines, "log = osgdl-try.$(Cluster).log"]
             appended = [word for line in lines for word in ("-append", line)]
-            cluster = watch.submit(self.file, *self.assignments, *appended)
+            cluster = follow.submit(self.file, *self.assignments, *appended)
             self._done += [Done(fault, str(cluster), "", 0.0) for fault in self.faults if fault.before]
             finished = False
             try:
@@ -102,8 +102,8 @@ class Tryout:
                     break
                 if any(job.state == "running" for job in going.values()):
                     busy = now
-                elif now - busy > watch.IDLE_SECONDS and not self._active:
-                    why = watch.why_idle(cluster)
+                elif now - busy > follow.IDLE_SECONDS and not self._active:
+                    why = follow.why_idle(cluster)
                     busy = now
                 if now - began > self.limit:
                     why = f"not done after {self.limit:g} s (--limit)"

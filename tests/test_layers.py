@@ -35,7 +35,7 @@ LAYERS = [
     {
         "rendering",
         "apptainer",
-        "watch",
+        "follow",
         "jobs",
         "pool_table",
         "rules",

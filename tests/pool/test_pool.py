@@ -149,25 +149,25 @@ def test_long_jobs_match_only_pilots_that_live_long(condor: Condor, tmp_path: Pa
 
 
 def test_a_request_no_site_meets_is_explained(condor: Condor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from submit import watch
+    from submit import follow
     from submit.errors import NoMatch
 
-    monkeypatch.setattr(watch, "IDLE_SECONDS", 3)
+    monkeypatch.setattr(follow, "IDLE_SECONDS", 3)
     project = render(tmp_path, gpu_memory="200GB")
     (project / "data").mkdir()
-    cluster = watch.submit(project / "train.sub")
+    cluster = follow.submit(project / "train.sub")
     with pytest.raises(NoMatch, match=r"of 13 sites no slot meets `gpus_minimum_memory: GlobalMemoryMb >= 204800`"):
-        watch.follow(project / "logs" / f"{cluster}.log", cluster, lambda history, progress: None)
+        follow.follow(project / "logs" / f"{cluster}.log", cluster, lambda history, progress: None)
     condor.run(["condor_rm", str(cluster)], cwd=project)
 
 
 def test_condor_submit_s_own_words_reach_the_user(condor: Condor, tmp_path: Path) -> None:
-    from submit import watch
+    from submit import follow
     from submit.errors import PoolError
 
     (tmp_path / "bad.sub").write_text("executable = nothing.sh\nqueue\n")
     with pytest.raises(PoolError, match=r"bad\.sub: condor_submit refused it: .*nothing\.sh"):
-        watch.submit(tmp_path / "bad.sub")
+        follow.submit(tmp_path / "bad.sub")
 
 
 @pytest.mark.slow

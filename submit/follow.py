@@ -73,8 +73,10 @@ def follow(log: Path, cluster: int, show: Callable[[eventlog.JobHistory, Progres
     Raises NoMatch when it has been idle for a minute and no slot of the pool meets its request: it names the clause.
     """
     idle_since = time.monotonic()
+    reader = eventlog.Reader(log)
     while True:
-        history = eventlog.read(log).get((cluster, 0))
+        reader.read()
+        history = reader.jobs.get((cluster, 0))
         if history:
             show(history, progress(cluster) if history.state == "running" else Progress())
             if history.state in ("done", "removed", "held"):
