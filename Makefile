@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := mmdebstrap uidmap util-linux
-TEST_PACKAGES := $(PACKAGES) shellcheck
+TEST_PACKAGES := $(PACKAGES) shellcheck chromium
 # a folder with train/ and validation/; empty: phantoms
 DATA ?=
 DEMO ?= demo

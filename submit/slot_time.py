@@ -51,7 +51,7 @@ class SlotTime:
     @property
     def between_evictions(self) -> float | None:
         """Mean seconds of a machine between two evictions; None where there was none."""
-        return self.slots / self.evictions if self.evictions else None
+        return self.slots / self.evictions if self.evictions and self.slots else None
 
     @property
     def interval(self) -> float | None:

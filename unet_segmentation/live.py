@@ -30,7 +30,8 @@ class Live:
 
     def __init__(self, out: Path, steps: int, first: int, batch_size: int) -> None:
         self._out, self._first, self._batch_size = out, first, batch_size
-        self.progress = Progress(steps, "training", first=first, publish=True)
+        self._counted: dict[str, Any] = {"publish": True, "unit": "images", "per_step": batch_size}
+        self.progress = Progress(steps, "training", first=first, **self._counted)
         self._began = self._drawn = time.monotonic()
         self._waited = 0.0
         self._paused = 0.0
@@ -65,12 +66,12 @@ class Live:
     def step(self, step: int, epoch: int, sums: Mapping[str, float]) -> None:
         """A step is done; cheap."""
         share = self._waited / max(self.seconds, 1e-9)
-        note = f"loss {sums['loss']:.4f}  Dice {sums['dice']:.3f}  {self.speed(step):.1f} images/s  input {share:.0%}"
+        note = f"loss {sums['loss']:.4f}  Dice {sums['dice']:.3f}  input {share:.0%}"
         self.progress.update(step, note + self._dice, epoch=epoch, loss=sums["loss"])
 
     def expect(self, steps: int, step: int) -> None:
         """The number of steps in all is known now."""
-        self.progress = Progress(steps, "training", first=step, publish=True)
+        self.progress = Progress(steps, "training", first=step, **self._counted)
 
     def history(self, rows: list[dict[str, float]]) -> None:
         """Writes history.csv, curves.png and the event files, now and then."""
@@ -105,7 +106,7 @@ class Live:
     def close(self, rows: list[dict[str, float]], step: int, epoch: int, picture: bool = False) -> None:
         """The last state. Without the picture where there is no time to lose: it takes a second."""
         self._write(rows, picture)
-        self.progress.close(step, f"{self.speed(step):.1f} images/s{self._dice}", epoch=epoch)
+        self.progress.close(step, self._dice.strip(), epoch=epoch)
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:

@@ -1,0 +1,70 @@
+"""What HTCondor knows of jobs beside their event logs: ads from the queue and the history."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from submit import pool
+from submit.errors import KitError, PoolError
+
+Name = tuple[int, int]  # cluster, process
+AT_ONCE = 500  # clusters a command: a command line has its limits
+ASK_S = 60  # a slow access point is not waited for
+
+
+def read(file: Path) -> dict[Name, Mapping[str, Any]]:
+    """What `condor_history -json` or `condor_q -json` printed into a file.
+
+    Raises:
+        KitError: it is not there, or no such list.
+    """
+    try:
+        return _named(json.loads(file.read_text(encoding="utf-8", errors="replace") or "[]"))
+    except OSError as fault:
+        raise KitError(f"{file}: {fault.strerror}; want what condor_history -json printed") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise KitError(f"{file}: no list of job ads; want what condor_history -json printed") from None
+
+
+def ask(clusters: Iterable[int], attributes: Iterable[str], local: bool) -> dict[Name, Mapping[str, Any]]:
+    """The ads of these clusters' jobs, from the history and the queue, of this access point or (`local`, or where there
+    is no HTCondor) of the local pool; empty where neither answers.
+    """
+    wanted = ",".join(sorted({"ClusterId", "ProcId", *attributes}))
+    names = sorted(set(clusters))
+    found: dict[Name, Mapping[str, Any]] = {}
+    for first in range(0, len(names), AT_ONCE):
+        some = [str(name) for name in names[first : first + AT_ONCE]]
+        for command in ("condor_history", "condor_q"):
+            said = _run([command, *some, "-json", "-attributes", wanted], local)
+            if said is None:
+                return found
+            try:
+                found.update(_named(json.loads(said or "[]")))
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found
+
+
+def _named(ads: Any) -> dict[Name, Mapping[str, Any]]:
+    return {(int(ad["ClusterId"]), int(ad["ProcId"])): ad for ad in ads}
+
+
+def _run(command: list[str], local: bool) -> str | None:
+    try:
+        if local or not shutil.which(command[0]):
+            if pool.init_pid() is None:
+                return None
+            done = pool.run(command, cwd=Path("/"), timeout=ASK_S)
+        else:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_S, check=False
+            )
+    except (OSError, PoolError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
