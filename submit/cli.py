@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from submit import cli_request, cli_scale, cli_stage, cli_try, cli_workflow
+from submit import cli_explain, cli_request, cli_scale, cli_stage, cli_try, cli_workflow
 from submit.errors import KitError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -19,6 +19,7 @@ app.add_typer(cli_stage.app, name="stage")
 app.add_typer(cli_workflow.sweep_app, name="sweep")
 app.command()(cli_workflow.folds)
 app.command("try")(cli_try.run)
+app.command()(cli_explain.explain)
 app.command()(cli_scale.scale)
 app.command()(cli_workflow.ensemble)
 app.command()(cli_workflow.chain)

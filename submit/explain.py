@@ -1,143 +1,192 @@
-"""What a finished job's stderr says, in plain words: what happened, whose fault it is, whether waiting helps, what
-mends it.
+"""Explains jobs that failed: what happened, whose fault it is, whether waiting helps, what mends it.
 
-    told = explain.read(Path("logs/12.0.err"))
-    print(told.sentence)
+    for told in explain.jobs(["12.0"], Path()):
+        print(told.cause.what)
 
-The table is the one that the job itself acts on (`submit.runtime.failures`), so the words here and the job's exit code
-never disagree.
+From the event logs, the jobs' stderr, and, for a few jobs, their ads, where a queue or a history is at hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from submit import explain_job, explain_log, explain_stderr, pool
+from submit.description import Description
 from submit.errors import KitError
-from submit.runtime import failures
-from submit.runtime.failures import Failure, Match
+from submit.eventlog import JobHistory, Name
+from submit.explain_job import Told
+from submit.explain_stderr import Explanation
+from submit.explain_waiting import IDLE_LONG_S
+from submit.jobs import Jobs, is_event_log
 
-MOST_BYTES = 16 << 20  # of a log, from its end: what ended the job stands there
-
-WHOSE = {
-    failures.MACHINE: "the machine's fault, not yours",
-    failures.REQUEST: "the request or the image is at fault",
-    failures.WARNING: "nobody's fault, and no reason to stop",
-}
-WAITING = {
-    failures.MACHINE: "waiting helps, because the next try goes to another machine",
-    failures.REQUEST: "waiting does not help, because it is so on every machine",
-    failures.WARNING: "the job goes on",
-}
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What was found in a job's stderr.
-
-    Attributes:
-        matches: rows of the table and the lines that have them, the most telling first.
-        possible: rows whose line is there, but which mean this only on some GPUs, and the GPU is not known.
-        sentence: all of it in one line.
-    """
-
-    matches: list[Match]
-    possible: list[Match]
-    sentence: str
-
-    def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
-        rows = [{**_row(match), "certain": True} for match in self.matches]
-        return {"sentence": self.sentence, "found": rows + [{**_row(m), "certain": False} for m in self.possible]}
+_JOB = re.compile(r"(\d+)(?:\.(\d+))?")
+_MACRO = re.compile(r"\$\((\w+)(?::[^()]*)?\)")
+MOST_ADS = 50  # jobs that the queue is asked about, in one call: an access point is shared
+ASK_S = 20.0  # seconds for its answer
+ATTRIBUTES = (
+    "ClusterId,ProcId,UserLog,JobStatus,HoldReason,HoldReasonCode,HoldReasonSubCode,ChirpOsgdlReason,Err,Iwd,"
+    "LastRejMatchReason"
+)
 
 
-def read(path: Path, facts: Mapping[str, float] | None = None) -> Explanation:
-    """Explains the file `path`; see `explain`.
-
-    Raises:
-        KitError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - MOST_BYTES))
-            content = file.read()
-    except OSError as fault:
-        raise KitError(
-            f"{path}: {fault.strerror}; want the error file of a job, logs/CLUSTER.PROCESS.err; it comes home when the "
-            "job ends"
-        ) from fault
-    return explain(content.decode(errors="replace"), facts)
+def stderr_of(targets: Sequence[str]) -> Explanation | None:
+    """The explanation of an error file alone, where that is what was named."""
+    if len(targets) == 1 and not _JOB.fullmatch(targets[0]):
+        path = Path(targets[0])
+        if path.is_file() and not is_event_log(path):
+            return explain_stderr.read(path)
+    return None
 
 
-def explain(text: str, facts: Mapping[str, float] | None = None) -> Explanation:
-    """Finds the table's rows in a job's stderr.
+def jobs(targets: Sequence[str], here: Path, *, now: float | None = None, ask: bool = True) -> list[Told]:
+    """The jobs that these words name, explained, oldest first.
 
     Args:
-        text: the stderr.
-        facts: of the GPU that it ran on, as far as known: capability, runtime, memory_mb.
+        targets: CLUSTER or CLUSTER.PROCESS, folders, event logs; none: the folder `here`. Jobs named by their numbers
+            are told whatever their state, those of a folder or log only where they failed, are held or are idle for
+            long.
+        ask: the queue and the history too, about as many jobs as MOST_ADS.
+
+    Raises:
+        KitError: a place is not there, or no log has a job of that number.
     """
-    found = [*_own_lines(text), *failures.matches(text, facts)]
-    seen = {match.failure.id for match in found}
-    # once each; what the kit itself said of the machine comes first, because it ended the job
-    certain = [m for at, m in enumerate(found) if m.failure.id not in {earlier.failure.id for earlier in found[:at]}]
-    possible = [] if facts else [m for m in _with_conditions(text) if m.failure.id not in seen]
-    return Explanation(certain, possible, _sentence(certain, possible))
+    moment = time.time() if now is None else now
+    wanted = [match for target in targets if (match := _JOB.fullmatch(target)) and not Path(target).exists()]
+    places = [Path(target) for target in targets if not _JOB.fullmatch(target) or Path(target).exists()]
+    known = Jobs(places or [here])
+    known.refresh()
+    if wanted:
+        names = sorted({name for match in wanted for name in _named(match, known, places or [here])})
+    else:
+        names = sorted(name for name, job in known.histories.items() if _told_of(job, moment))
+    return _explained(names, known, moment, ask)
 
 
-def _own_lines(text: str) -> list[Match]:
-    """Lines that the preflight or `exit_codes` wrote: `<where>: ...; <fix>`, with the row's own words."""
+def _named(match: re.Match[str], known: Jobs, places: Sequence[Path]) -> list[Name]:
+    cluster, proc = int(match[1]), match[2]
+    names = [name for name in known.histories if name[0] == cluster and (proc is None or name[1] == int(proc))]
+    if not names:
+        clusters = sorted({name[0] for name in known.histories})
+        there = f"jobs of {clusters[0]} to {clusters[-1]} are there" if clusters else "there is no event log"
+        where = ", ".join(str(place.resolve()) for place in places)
+        raise KitError(
+            f"{match[0]}: no event log of {where} has this job; {there}. Name its project's folder: osgdl explain "
+            f"{match[0]} FOLDER"
+        )
+    return names
+
+
+def _told_of(job: JobHistory, now: float) -> bool:
+    if job.state == "idle":
+        return now - (job.said[-1][0] if job.said else job.submitted) > IDLE_LONG_S
+    if job.state == "done":
+        return job.exit_code != 0
+    return job.state in ("held", "removed")
+
+
+def _explained(names: Sequence[Name], known: Jobs, now: float, ask: bool) -> list[Told]:
+    logs: dict[Path, list[Name]] = {}
+    for name in names:
+        logs.setdefault(known.logs[name], []).append(name)
+    ads = _ads(names, known.logs) if ask and len(names) <= MOST_ADS else {}
+    found: dict[Name, Told] = {}
+    for log, those in logs.items():
+        evidence = explain_log.read(log, those)
+        patterns = _error_files(log)
+        for name in those:
+            ad = ads.get(name, {})
+            err = _stderr(log, name, patterns, ad)
+            found[name] = explain_job.told(
+                known.histories[name],
+                evidence[name],
+                stderr=_read(err) if err else None,
+                now=now,
+                ad=ad,
+                err=_short(err) if err else "",
+                log=_short(log),
+            )
+    return [found[name] for name in names]
+
+
+def _read(err: Path) -> str | None:
+    with suppress(OSError), err.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - explain_stderr.MOST_BYTES))
+        return file.read().decode(errors="replace")
+    return None
+
+
+def _short(path: Path) -> str:
+    with suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    return str(path)
+
+
+# ---- where the error file lies
+
+
+def _error_files(log: Path) -> list[tuple[Path, str]]:
+    """`error` of the submit files whose `log` may be this one, with the folder that it is below."""
     found = []
-    first_words = tuple({row.where + ": " for row in failures.table()})
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.lstrip().startswith(first_words):
-            continue
-        body = line.strip().partition(" [on ")[0]
-        rows = [row for row in failures.table() if body.startswith(row.where + ": ") and body.endswith(row.fix)]
-        exact = [row for row in rows if row.wanted in body or row.diagnosis in body]
-        if rows:
-            found.append(Match((exact or rows)[0], number, line.strip()))
+    for folder in dict.fromkeys((log.parent, log.parent.parent)):
+        for file in sorted(folder.glob("*.sub")):
+            with suppress(KitError):
+                error = Description.read(file).get("error")
+                if error:
+                    found.append((folder, error))
     return found
 
 
-def _with_conditions(text: str) -> list[Match]:
-    """Rows with a condition, were it met: every bound taken as the fact itself."""
-    bounds = {name.rpartition("_")[0]: row.condition for row in failures.table() for name in row.condition}
-    found: dict[str, Match] = {}
-    for value in {bound for condition in bounds.values() for bound in condition.values()} | {0.0, 1e9}:
-        for match in failures.matches(text, dict.fromkeys(bounds, value)):
-            if match.failure.condition:
-                found.setdefault(match.failure.id, match)
-    return [found[row.id] for row in failures.table() if row.id in found]
+def _stderr(log: Path, name: Name, patterns: Iterable[tuple[Path, str]], ad: Mapping[str, Any]) -> Path | None:
+    """The job's error file; None where none is there. Two jobs never share one: the name must hold the cluster."""
+    cluster, proc = name
+    candidates = []
+    if ad.get("Err"):
+        candidates.append(Path(str(ad.get("Iwd", ""))) / str(ad["Err"]))
+    for folder, error in patterns:
+        values = {"cluster": cluster, "clusterid": cluster, "process": proc, "procid": proc}
+        path = _MACRO.sub(lambda match: str(values.get(match[1].lower(), match[0])), error)  # noqa: B023 - used at once
+        if "$" not in path and str(cluster) in path:
+            candidates.append(folder / path)
+    candidates += [log.with_name(f"{cluster}.{proc}.err"), log.with_suffix(".err")]
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def _sentence(certain: list[Match], possible: list[Match]) -> str:
-    if certain:
-        return _told(certain[0].failure)
-    if possible:
-        row = possible[0].failure
-        names = " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in row.condition.items())
-        return f"On a GPU of {names}: {_told(row)[0].lower()}{_told(row)[1:]}"
-    return (
-        "Nothing that the table of failures knows: the last lines of the file say most, and osgdl check and a run on "
-        "the local pool find most of the rest."
-    )
+# ---- ads
 
 
-def _told(row: Failure) -> str:
-    diagnosis = row.diagnosis[0].upper() + row.diagnosis[1:]
-    return f"{diagnosis}: {WHOSE[row.verdict]}; {WAITING[row.verdict]}; {row.fix}."
+def _ads(names: Sequence[Name], logs: Mapping[Name, Path]) -> dict[Name, dict[str, Any]]:
+    """Of these jobs, as far as a queue knows them whose job of that number has the same log; none without HTCondor."""
+    found: dict[Name, dict[str, Any]] = {}
+    for command in ("condor_q", "condor_history"):
+        missing = [name for name in names if name not in found]
+        if not missing:
+            break
+        limit = ["-limit", str(len(missing))] if command == "condor_history" else []
+        for ad in _ask([command, *(f"{c}.{p}" for c, p in missing), *limit, "-json", "-attributes", ATTRIBUTES]):
+            with suppress(KeyError, TypeError, ValueError):
+                name = (int(ad["ClusterId"]), int(ad["ProcId"]))
+                if name in logs and Path(str(ad["UserLog"])).resolve() == logs[name].resolve():
+                    found[name] = ad
+    return found
 
 
-def _row(match: Match) -> dict[str, object]:
-    row = match.failure
-    return {
-        "failure": row.id,
-        "verdict": row.verdict,
-        "line": match.line,
-        "text": match.text,
-        "diagnosis": row.diagnosis,
-        "fix": row.fix,
-        "sources": [failures.sources()[name] for name in row.sources],
-    }
+def _ask(command: list[str]) -> list[dict[str, Any]]:
+    with suppress(KitError, OSError, subprocess.TimeoutExpired, ValueError):
+        if shutil.which(command[0]):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
+        elif pool.init_pid() is not None:
+            done = pool.run(command, cwd=Path("/"), timeout=ASK_S)
+        else:
+            return []
+        answer = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
+        return answer if isinstance(answer, list) else []
+    return []

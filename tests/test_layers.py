@@ -12,7 +12,8 @@ REPO = Path(__file__).resolve().parent.parent
 
 # docs/design.md, Layout
 LAYERS = [
-    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group", "events"},
+    {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group", "events"}
+    | {"explain_cause", "explain_holds"},
     {
         "images",
         "definition",
@@ -24,19 +25,22 @@ LAYERS = [
         "data_json",
         "compatibility",
     }
-    | {"workflow", "explain", "legacy", "transfers"}
+    | {"workflow", "explain_stderr", "legacy", "transfers"}
     | {"origin", "spool", "packs", "staged", "privacy_dicom"}
     | {"trials", "trainer", "dag_file", "named_files", "toml_lines", "faults"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
-    | {"sampler", "slot_time"},
+    | {"sampler", "slot_time", "explain_exit", "explain_log"},
     {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
-    | {"fold_views", "node_job", "rungs", "runs"},
+    | {"fold_views", "node_job", "rungs", "runs", "account", "explain_request", "explain_waiting"},
     {
         "rendering",
         "apptainer",
         "follow",
         "jobs",
+        "ads",
+        "report_advice",
+        "explain_job",
         "pool_table",
         "rules",
         "migrate",
@@ -51,6 +55,7 @@ LAYERS = [
     },
     {
         "project",
+        "report",
         "scaling",
         "extension",
         "harm",
@@ -64,12 +69,14 @@ LAYERS = [
         "stage_plan_table",
         "sweep_results",
         "ensemble",
+        "explain",
+        "explain_table",
     },
     {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"}
-    | {"halving", "harm_setup", "tryout_outcome"},
-    {"preview_table", "staging", "stage_store_table", "folds", "tryout"},
+    | {"halving", "harm_setup", "tryout_outcome", "report_page"},
+    {"preview_table", "staging", "stage_store_table", "folds", "tryout", "report_text"},
     {"stage_text", "tryout_text"},
-    {"cli_request", "cli_scale", "cli_stage", "cli_try", "cli_workflow"},
+    {"cli_explain", "cli_report", "cli_request", "cli_scale", "cli_stage", "cli_try", "cli_workflow"},
     {"cli"},
     {"__main__"},
 ]

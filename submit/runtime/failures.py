@@ -45,6 +45,8 @@ class Failure:
     wanted: str = "a GPU that works"
     sources: tuple[str, ...] = ()
     confidence: str = ""
+    certain: bool = True
+    fault: str = ""
 
     def applies(self, facts: Facts) -> bool:
         """True if there is no condition or every fact that it asks for is known and holds."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submit import data_json, explain
+from submit import data_json, explain_stderr
 from submit.runtime import failures
 
 TOML = Path(__file__).parents[2] / "submit" / "data" / "failures.toml"
@@ -59,7 +59,7 @@ LINES: list[tuple[str, dict[str, float], str]] = [
     ("blas-gemm-old-cuda", HOPPER, "Blas xGEMV launch failed : a.shape=[1,1,4]"),
     ("ptxas-unknown-sm", {}, "ptxas fatal   : Value 'sm_86' is not defined for option 'gpu-name'"),
     ("cudnn-pre-turing", TESLA, "CUDNN_STATUS_EXECUTION_FAILED_CUDART"),
-    ("cudnn-pre-turing", TESLA, "./run.sh: line 30: 17 Segmentation fault (core dumped) python3 train.py"),
+    ("segfault-pre-turing", TESLA, "./run.sh: line 30: 17 Segmentation fault (core dumped) python3 train.py"),
     ("oom", {}, "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
     ("oom", {}, "ResourceExhaustedError: {{OOM when allocating tensor with shape[64,240,240,64] and type float on "
      "/job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc"),
@@ -82,7 +82,7 @@ LINES: list[tuple[str, dict[str, float], str]] = [
 def test_a_real_line_is_known(row: str, facts: dict[str, float], line: str) -> None:
     found = failures.matches(f"training 3/9\n{line}\n", facts)[0].failure
     assert found.id == row
-    told = explain.explain(f"training 3/9\n{line}\n", facts)
+    told = explain_stderr.explain(f"training 3/9\n{line}\n", facts)
     assert told.matches[0].line == 2 and told.matches[0].failure.id == row
     assert found.fix in told.sentence
 
