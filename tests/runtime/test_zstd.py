@@ -48,7 +48,11 @@ def test_it_comes_back(way: str) -> None:
     assert read(io.BytesIO(FRAME + FRAME)) == CONTENT * 2
 
 
-@pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 9, FRAME[:1000] + b"?" * 1000 + FRAME[2000:]])
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>404 Not Found</html>" * 9, FRAME[:1000] + b"?" * 1000 + FRAME[2000:]],
+    ids=["html", "overwritten"],
+)
 def test_damage_is_said(way: str, content: bytes) -> None:
     with pytest.raises(zstd.Damaged, match="no whole zstd"):
         read(io.BytesIO(content))
