@@ -8,10 +8,19 @@ from typing import Annotated
 
 import typer
 
-from submit import cli_explain, cli_request, cli_scale, cli_stage, cli_try, cli_workflow
+from submit import cli_explain, cli_report, cli_request, cli_scale, cli_stage, cli_try, cli_workflow
+from submit.cli_group import Journey
 from submit.errors import KitError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Journey,
+    help="Deep-learning jobs for the Open Science Pool. Begin with `osgdl demo`, or `osgdl new` and its README.",
+    context_settings={"max_content_width": 120},
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 pool_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 image_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pool_app, name="pool", help="A real HTCondor pool with simulated GPUs, on this machine.")
@@ -21,6 +30,7 @@ app.command()(cli_workflow.folds)
 app.command("try")(cli_try.run)
 app.command()(cli_explain.explain)
 app.command()(cli_scale.scale)
+app.command()(cli_report.report)
 app.command()(cli_workflow.ensemble)
 app.command()(cli_workflow.chain)
 app.add_typer(image_app, name="image", help="Build, name, push and choose container images.")

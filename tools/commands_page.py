@@ -32,8 +32,8 @@ def page() -> str:
 
 def _osgdl(command: Any, name: str) -> Iterator[str]:
     if subcommands := getattr(command, "commands", None):
-        for word, each in subcommands.items():
-            yield from _osgdl(each, f"{name} {word}")
+        for word in command.list_commands(None):
+            yield from _osgdl(subcommands[word], f"{name} {word}")
         return
     shown = [one for one in command.params if not getattr(one, "hidden", False)]
     arguments = [one for one in shown if not one.opts[0].startswith("-")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from submit import cli
+from submit import cli, cli_group
 from tests.docs.commands import PAGES, ROOT, blocks, commands, inline
 from unet_segmentation import cli as trainer
 
@@ -93,6 +93,12 @@ def test_what_the_text_names_is_there(page: Path) -> None:
             continue
         flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", span))
         assert flags <= there, f"{page.name}: `{span}`: {name} has no {flags - there}"
+
+
+def test_help_names_the_commands_in_the_order_of_a_journey() -> None:
+    assert set(osgdl().commands) <= set(cli_group.Journey.ORDER)
+    listed = osgdl().list_commands(None)
+    assert listed[:2] == ["demo", "new"] and listed[-1] == "pool" and set(listed) == set(osgdl().commands)
 
 
 def test_there_are_lines() -> None:
