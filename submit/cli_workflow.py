@@ -172,7 +172,7 @@ def ensemble(
 ) -> None:
     """Write a submit file that predicts many patients with several networks together, or with one; some patients a job.
 
-    Again: puts what came home into one folder, and queues what is left.
+    Again: puts what came home into one folder, queues what is left, and says which patients were left out for a fault.
 
     Examples: osgdl ensemble --data new && condor_submit ensemble.sub; osgdl ensemble
     osgdl ensemble --models results/12.0/model.keras --data staged/brats-manifest-HASH.json --each 20 --out brats
@@ -183,12 +183,15 @@ def ensemble(
     left = len(made.waiting)
     if as_json:
         about = {"file": str(made.file), "models": made.models, "patients": made.patients, "chunks": made.chunks}
-        typer.echo(json.dumps({**about, "queued": left, "predictions": str(made.predictions)}))
+        results = {"queued": left, "predictions": str(made.predictions), "left_out": made.left_out}
+        typer.echo(json.dumps({**about, **results}))
     else:
         typer.echo(
             f"{len(made.models)} networks, {made.patients:,} patients; {left:,} of {made.chunks:,} jobs to queue, "
             f"{made.chunks - left:,} have results"
         )
+        for fault in made.left_out.values():
+            typer.echo(f"left out: {fault}")
     again = f"next: condor_submit {made.file}   (then, to gather the results: osgdl ensemble --out {out})"
     _say(again if left else f"all predictions: {made.predictions}")
 

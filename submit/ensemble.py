@@ -23,16 +23,21 @@ from submit import chunks, fold_views, named_files, node_job, sweep
 from submit.errors import KitError, wrong
 from submit.runtime.files import write_atomic
 from submit.runtime.shard import sha256
+from submit.submission import Submission
 
 MODELS = "results/folds/train-*/model.keras"  # of osgdl folds
 EACH = 10  # patients of a job
 PLAN = "ensemble.json"
 RECORD = "predictions.json"  # the trainer writes it last
+LEFT_OUT = "left_out"  # in it: patients at fault, and why
+GO_ON = "--leave-out-faulty"  # of the predictor: one patient at fault does not cost its chunk
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What there is: the networks, how many patients and chunks, the chunks without results; where all results are."""
+    """What there is: the networks, how many patients and chunks, the chunks without results; where all results are, and
+    who was left out for a fault, and why.
+    """
 
     file: Path
     models: list[str]
@@ -40,6 +45,7 @@ class Ensemble:
     chunks: int
     waiting: list[int]
     predictions: Path
+    left_out: dict[str, str]
 
 
 def write(
@@ -80,13 +86,15 @@ def write(
         raise KitError(wrong("--out", out, "holds other networks, data or chunks", "the same", mend))
     names = [_folder(number) for number in range(len(known["chunks"]))]
     home = [name for name in names if (project / "results" / out / "chunks" / name / RECORD).is_file()]
-    predictions = _gather(project / "results" / out, home)
+    predictions, left_out = _gather(project / "results" / out, home)
     waiting = [number for number, name in enumerate(names) if name not in home]
     if waiting:
         sweep.require_out_of_queue(project, out)
-        _queue(project, out, [known["rows"][number] for number in waiting])
+        _queue(project, out, job, [known["rows"][number] for number in waiting])
     patients = sum(map(len, known["chunks"]))
-    return Ensemble(project / f"{out}.sub", sorted(known["models"]), patients, len(names), waiting, predictions)
+    return Ensemble(
+        project / f"{out}.sub", sorted(known["models"]), patients, len(names), waiting, predictions, left_out
+    )
 
 
 def _models(project: Path, wanted: Sequence[str]) -> dict[str, Path]:
@@ -139,10 +147,13 @@ def _deal(project: Path, out: str, models: dict[str, Path], wish: dict[str, Any]
     return plan
 
 
-def _queue(project: Path, out: str, rows: Sequence[str]) -> None:
+def _queue(project: Path, out: str, predict: Submission, rows: Sequence[str]) -> None:
     values = {
         "model": f"{out}/models", "result": f"results/{out}/chunks/$(chunk)", "max_idle": str(sweep.MAX_IDLE),
     }  # fmt: skip
+    said = predict.raw("arguments").rstrip()
+    if GO_ON in predict.script and GO_ON not in said:  # the run.sh of an older project does not hand it on
+        values["arguments"] = f'{said[:-1]} {GO_ON}"' if said.endswith('"') else f"{said} {GO_ON}"
     listed = f"{out}/chunks.txt"
     job = sweep.queued(
         project, node_job.PREDICT, out, values, f"queue chunk, data, data_objects from {listed}"
@@ -155,19 +166,20 @@ def _queue(project: Path, out: str, rows: Sequence[str]) -> None:
     )
 
 
-def _gather(results: Path, names: Sequence[str]) -> Path:
-    """Puts the predictions of chunks into one folder, with one record of them."""
+def _gather(results: Path, names: Sequence[str]) -> tuple[Path, dict[str, str]]:
+    """Puts the predictions of chunks into one folder, with one record of them; who was left out, and why."""
     target, record = results / "predictions", dict[str, Any]()
     for name in names:
         folder = results / "chunks" / name
         held = json.loads((folder / RECORD).read_bytes())
-        record = {**held, "patients": {**record.get("patients", {}), **held["patients"]}}
+        both = {key: {**record.get(key, {}), **held.get(key, {})} for key in ("patients", LEFT_OUT)}
+        record = {**held, **both}
         target.mkdir(exist_ok=True)
         for path in folder.glob("*.nii.gz"):
             chunks.link(path, target / path.name)
     if record:
         write_atomic(target / RECORD, (json.dumps(record, indent=2) + "\n").encode())
-    return target
+    return target, record.get(LEFT_OUT, {})
 
 
 def _read(path: Path) -> dict[str, Any]:

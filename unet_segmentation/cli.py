@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--smallest", type=float, default=0, metavar="MM3", help="remove components below this volume")
     sub.add_argument("--overlap", type=float, default=0.5, help="of sliding windows, 0 to 1 (default: %(default)s)")
     sub.add_argument("--probabilities", action="store_true", help="write PATIENT_REGION.nii.gz too")
+    sub.add_argument("--leave-out-faulty", action="store_true", help="go on without patients at fault, unless all are")
 
     sub = command("evaluate", "Scores predictions against the truth.", _evaluate)
     about = "folder of PATIENT.nii.gz; repeat: one for each fold"
@@ -263,11 +264,10 @@ def _train(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from unet_segmentation import predict, segment
 
-    how = segment.Options(
-        not options.no_flips, segment.thresholds(options.threshold), options.smallest, options.overlap
-    )
-    root = inputs.folder(options.data)
-    written = predict.predict(options.model, root, options.out, options.layout, how, options.probabilities)
+    above = segment.thresholds(options.threshold)
+    how = segment.Options(not options.no_flips, above, options.smallest, options.overlap)
+    more = options.probabilities, options.leave_out_faulty
+    written = predict.predict(options.model, inputs.folder(options.data), options.out, options.layout, how, *more)
     print(f"{len(written)} patients segmented into {options.out}")
 
 

@@ -94,9 +94,9 @@ def predict(
     layout: str = "auto",
     options: Options | None = None,
     maps: bool = False,
+    leave_out: bool = False,
 ) -> list[Path]:
-    """Segments every patient in `root` and writes `out/<patient>.nii.gz`; returns the files, those that were there
-    already among them.
+    """Segments every patient in `root` into `out/<patient>.nii.gz`; returns the files, those already there among them.
 
     Args:
         models: one model.keras, or those of an ensemble.
@@ -105,6 +105,7 @@ def predict(
         layout: of the data: a name, a file, or auto.
         options: how to segment; the default is `Options()`.
         maps: write the probability of each region too.
+        leave_out: name patients at fault in predictions.json, and raise only if all are.
 
     Raises:
         BadInput: no such model; models that do not belong together; the data's label convention or modalities are not
@@ -126,8 +127,8 @@ def predict(
         reports: list[verify.Report] = []
         ready = _streamed(pending.values(), modalities, convention, reports)
         write_all(forwards, ready, pending, abouts, out, options, record)
-        verify.require(reports)
-    return [record.path(patient.name) for patient in dataset.patients]
+        record.leave_out(verify.faulty(reports, most=len(dataset.patients) - 1 if leave_out else 0))
+    return [record.path(patient.name) for patient in dataset.patients if patient.name not in record.left_out]
 
 
 def predictable(models: Sequence[Path], root: Path, layout: str = "auto") -> tuple[Dataset, list[dict[str, Any]]]:

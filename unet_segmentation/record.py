@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Record:
         self._regions = tuple(about["regions"]) if maps else ()
         self._how = {"models": list(models), "options": dataclasses.asdict(options)}
         self._known: dict[str, Any] = {}
+        self.left_out: dict[str, str] = {}  # patients at fault, and why
         self._written = time.monotonic()
         self._head = {key: about[key] for key in ("convention", "modalities", "regions")}
         try:
@@ -80,9 +82,17 @@ class Record:
         if time.monotonic() - self._written > WRITE_EVERY_S:
             self.write()
 
+    def leave_out(self, faults: Mapping[str, str]) -> None:
+        """Says and notes why patients have no prediction."""
+        for fault in faults.values():
+            print(f"left out   {fault}", file=sys.stderr)
+        self.left_out = dict(faults)
+        self.write()
+
     def write(self) -> None:
         """Writes predictions.json."""
-        write_json(self._out / RECORD, {**self._head, "patients": dict(sorted(self._known.items()))})
+        found = {**self._head, "patients": dict(sorted(self._known.items()))}
+        write_json(self._out / RECORD, {**found, "left_out": self.left_out} if self.left_out else found)
         self._written = time.monotonic()
 
     def _inputs(self, patient: Patient) -> dict[str, str]:

@@ -17,7 +17,9 @@ from unet_segmentation.labels import Convention
 from unet_segmentation.layouts import Dataset
 from unet_segmentation.patients import Patient
 
-__all__ = ["Checked", "Report", "as_dict", "dataset_hash", "doubtful", "duplicates", "inspect", "require", "verify"]
+__all__ = [
+    "Checked", "Report", "as_dict", "dataset_hash", "doubtful", "duplicates", "faulty", "inspect", "require", "verify",
+]  # fmt: skip
 
 MOST_WORKERS = 8  # each holds a patient's volumes, 200 to 400 MB
 
@@ -94,6 +96,18 @@ def require(reports: Sequence[Report]) -> None:
         first = faults[0]
         more = f" ({len(faults) - 1} more: python -m unet_segmentation verify lists all)" if len(faults) > 1 else ""
         raise BadInput(first.where, first.held, first.wanted, first.mend + more)
+
+
+def faulty(reports: Sequence[Report], most: int) -> dict[str, str]:
+    """Of each patient at fault the first fault.
+
+    Raises:
+        BadInput: as `require`, if more than `most` patients have one.
+    """
+    found = {report.patient.name: str(report.faults[0]) for report in reports if report.faults}
+    if len(found) > most:
+        require(reports)
+    return found
 
 
 def dataset_hash(reports: Sequence[Report]) -> str:

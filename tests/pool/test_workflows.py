@@ -83,6 +83,23 @@ def test_networks_predict_together_in_chunks(condor: Condor, chain: Path) -> Non
     assert len(metrics(chain, "scored")["scores"]) == 4
 
 
+def test_one_patient_at_fault_does_not_cost_the_others_of_its_chunk(condor: Condor, chain: Path) -> None:
+    shutil.copytree(chain / "data", chain / "new")
+    names = sorted(path.name for path in (chain / "new").iterdir() if path.is_dir())
+    torn = next((chain / "new" / names[1]).glob("*_flair.nii.gz"))
+    torn.write_bytes(torn.read_bytes()[:-20])
+    words = ("ensemble", "--models", "results/whole/model.keras", "--data", "new", "--each", "3", "--out", "torn")
+    osgdl(chain, *words)
+    job = replace(submit(condor, chain, "torn.sub"), log=chain / "logs/torn.log")
+    done(job, 2)
+    said = osgdl(chain, "ensemble", "--out", "torn")
+    assert "0 of 2 jobs to queue" in said and f"left out: {names[1]}/{torn.name}: unreadable (" in said
+    found = chain / "results/torn/predictions"
+    assert sorted(path.name for path in found.glob("*.nii.gz")) == [
+        f"{name}.nii.gz" for name in names if name != names[1]
+    ]
+
+
 def test_the_best_of_many_trials_go_on_through_failed_ones_and_a_rescue(condor: Condor, project: Path) -> None:
     tpe = ["--sampler", "tpe"] if _optuna() else []
     osgdl(project, "sweep", "space.toml", "--halving", "6", "--rungs", "2", "--keep", "1/2", "--out", "halved", *tpe)

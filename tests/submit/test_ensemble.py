@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from dataclasses import replace
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from submit import check, ensemble, eventlog
+from submit.cli import app
 from submit.description import Description
 from submit.errors import KitError
 from submit.submission import Submission
@@ -45,12 +48,12 @@ def ready(folder: Path) -> Path:
     return folder
 
 
-def come_home(folder: Path, chunk: int, patients: list[str], out: str = "ensemble") -> None:
+def come_home(folder: Path, chunk: int, patients: list[str], out: str = "ensemble", **more: Any) -> None:
     place = folder / f"results/{out}/chunks/{chunk:04}"
     place.mkdir(parents=True)
     for name in patients:
         (place / f"{name}.nii.gz").write_bytes(name.encode())
-    record = {"convention": {}, "regions": [], "patients": {name: {"models": ["0"]} for name in patients}}
+    record = {"convention": {}, "regions": [], "patients": {name: {"models": ["0"]} for name in patients}, **more}
     (place / "predictions.json").write_text(json.dumps(record))
 
 
@@ -70,7 +73,7 @@ def test_each_job_gets_its_own_patients_and_all_networks(ready: Path) -> None:
     assert linked.samefile(ready / "data" / linked.parent.name / linked.name)
     job = Submission.read(done.file)
     assert job.jobs == 3 and job.value("arguments") == (
-        "\"predict 'data' results/ensemble/chunks/0000 'models'\""
+        "\"predict 'data' results/ensemble/chunks/0000 'models' --leave-out-faulty\""
     )  # fmt: skip
     assert job.value("transfer_input_files") == "job, ensemble/models, ensemble/chunks/0000/data,"
     assert check.check([done.file]) == []
@@ -97,6 +100,33 @@ def test_what_came_home_is_gathered_and_what_is_left_is_queued(ready: Path) -> N
         ensemble.write(ready, models=["results/folds/train-0/model.keras"])
     with pytest.raises(KitError, match="--out='ensemble': holds other networks, data or chunks"):
         ensemble.write(ready, each=3)
+
+
+def test_who_was_left_out_is_said_at_the_end(ready: Path) -> None:
+    ensemble.write(ready, each=2)
+    names = sorted(path.name for path in (ready / "data").iterdir())
+    faults = {
+        names[0]: f"{names[0]}/a.nii.gz: empty; a volume; add it",
+        names[3]: f"{names[3]}/b: torn; a volume; mend it",
+    }
+    come_home(ready, 0, names[1:2], left_out={names[0]: faults[names[0]]})
+    come_home(ready, 1, names[2:3], left_out={names[3]: faults[names[3]]})
+    come_home(ready, 2, names[4:])
+    done = ensemble.write(ready)
+    assert (done.waiting, done.left_out) == ([], faults)
+    record = json.loads((done.predictions / "predictions.json").read_text())
+    assert (sorted(record["patients"]), record["left_out"]) == ([names[1], names[2], names[4]], faults)
+    with contextlib.chdir(ready):
+        said = CliRunner().invoke(app, ["ensemble"]).stdout
+        told = json.loads(CliRunner().invoke(app, ["ensemble", "--json"]).stdout)
+    assert said.splitlines()[1:] == [f"left out: {fault}" for fault in faults.values()]
+    assert told["left_out"] == faults
+
+
+def test_an_older_project_does_not_hand_on_an_option(ready: Path) -> None:
+    script = ready / "run.sh"
+    script.write_text(script.read_text().replace(ensemble.GO_ON, "x"))
+    assert ensemble.GO_ON not in Submission.read(ensemble.write(ready).file).value("arguments")
 
 
 def test_networks_of_one_name(ready: Path) -> None:

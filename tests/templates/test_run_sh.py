@@ -114,6 +114,8 @@ def test_how_the_trainer_is_called(stub: Path) -> None:
     assert called["trainer"].startswith(str(stub / "job"))
     called = json.loads(run(stub, "predict", "data-0", "results/1.0", "model.keras").stdout)
     assert called["arguments"] == ["predict", "--data", "data-0", "--out", "results/1.0", "--model", "model.keras"]
+    called = json.loads(run(stub, "predict", "data-0", "results/1.0", "a b.keras", "--smallest", "1 0").stdout)
+    assert called["arguments"][-4:] == ["--model", "a b.keras", "--smallest", "1 0"]
 
 
 @pytest.mark.parametrize(

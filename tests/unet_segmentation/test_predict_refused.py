@@ -156,6 +156,26 @@ def test_a_faulty_patient_does_not_stop_the_others(data: Path, model: Path, tmp_
     assert "1 of 2 predictions are there" in capsys.readouterr().err
 
 
+def test_a_faulty_patient_may_be_left_out(data: Path, model: Path, tmp_path: Path, capsys: Any) -> None:
+    names = ("Phantom_00001", "Phantom_00002")
+    whole = {name: image_of(data, name, "flair").read_bytes() for name in names}
+    image_of(data, names[0], "flair").write_bytes(whole[names[0]][:-20])
+    for _ in range(2):  # the second time the other's prediction is there
+        assert run(model, data / "train", tmp_path, "--leave-out-faulty") == 0
+        said = capsys.readouterr()
+        assert said.out == f"1 patients segmented into {tmp_path}\n"
+        assert "left out   Phantom_00001/Phantom_00001_flair.nii.gz: unreadable (" in said.err
+        record = json.loads((tmp_path / "predictions.json").read_text())
+        assert list(record["patients"]) == [names[1]] and list(record["left_out"]) == [names[0]]
+        assert record["left_out"][names[0]].startswith("Phantom_00001/Phantom_00001_flair.nii.gz: unreadable (")
+    image_of(data, names[0], "flair").write_bytes(whole[names[0]])
+    assert run(model, data / "train", tmp_path, "--leave-out-faulty") == 0
+    assert "left_out" not in json.loads((tmp_path / "predictions.json").read_text())
+    for name in names:
+        image_of(data, name, "flair").write_bytes(b"")
+    assert run(model, data / "train", tmp_path / "none", "--leave-out-faulty") == 65, "no patient is without a fault"
+
+
 def test_a_truth_that_is_wrong_is_no_matter(data: Path, model: Path, tmp_path: Path) -> None:
     next((data / "validation").rglob("*_seg.nii.gz")).write_bytes(b"")
     assert run(model, data / "validation", tmp_path) == 0

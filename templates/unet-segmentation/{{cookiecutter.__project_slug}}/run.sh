@@ -1,6 +1,6 @@
 {%- set program = "python3 -m unet_segmentation" -%}
 #!/bin/bash
-# What the job runs: run.sh train DATA RESULT [SETTING]..., run.sh predict DATA RESULT MODEL, run.sh evaluate DATA RESULT PREDICTIONS...
+# What the job runs: run.sh train DATA RESULT [SETTING]..., run.sh predict DATA RESULT MODEL [OPTION]..., run.sh evaluate DATA RESULT PREDICTIONS...
 #
 # First the machine is tested (preflight), then the trainer runs. The exit code is theirs, untouched, and train.sub acts on it:
 # 0 done, 85 checkpoint saved, 75 this machine cannot do it, 65 the data or the configuration is wrong, anything else a bug.
@@ -28,7 +28,8 @@ case $task in
             models=()
             for model in "$1"/*.keras; do models+=(--model "$model"); done
         fi
-        trainer predict --data "$data" --out "$result" "${models[@]}"
+        # options of the predictor, such as --leave-out-faulty
+        trainer predict --data "$data" --out "$result" "${models[@]}" "${@:2}"
         ;;
     evaluate)
         [[ ${1-} ]] || refuse "predictions='': no folder; want one. Run condor_submit evaluate.sub predictions=FOLDER."
