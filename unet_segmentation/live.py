@@ -36,6 +36,7 @@ class Live:
         self._waited = 0.0
         self._paused = 0.0
         self._dice = ""
+        self._measured: dict[str, float] = {}  # of the batches, and of the held-out patients
         self._events = _events(out / "tensorboard")
         self._speeds: list[dict[str, float]] = []  # one for each row of history
         self._logged = 0
@@ -67,7 +68,8 @@ class Live:
         """A step is done; cheap."""
         share = self._waited / max(self.seconds, 1e-9)
         note = f"loss {sums['loss']:.4f}  Dice {sums['dice']:.3f}  input {share:.0%}"
-        self.progress.update(step, note + self._dice, epoch=epoch, loss=sums["loss"])
+        self._measured["Dice"] = round(float(sums["dice"]), 4)
+        self.progress.update(step, note + self._dice, epoch=epoch, loss=sums["loss"], measured=self._measured)
 
     def expect(self, steps: int, step: int) -> None:
         """The number of steps in all is known now."""
@@ -102,11 +104,13 @@ class Live:
     def validated(self, dice: Mapping[str, float]) -> None:
         """Shows the held-out patients' Dice behind the bar from now on."""
         self._dice = "  validation " + " ".join(f"{value:.3f}" for value in dice.values())
+        if dice:
+            self._measured["ValidationDice"] = round(float(sum(dice.values()) / len(dice)), 4)
 
     def close(self, rows: list[dict[str, float]], step: int, epoch: int, picture: bool = False) -> None:
         """The last state. Without the picture where there is no time to lose: it takes a second."""
         self._write(rows, picture)
-        self.progress.close(step, self._dice.strip(), epoch=epoch)
+        self.progress.close(step, self._dice.strip(), epoch=epoch, measured=self._measured)
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:

@@ -7,7 +7,7 @@ Standard library only and Python 3.9, so that it runs in any image. Imports poin
     dataset  tar                                       a format each
     daly                                               how often to make work safe: formulas
     checkpoint  gpu_ad  known_answer  request      1
-    known_photons
+    known_photons  gpu_use
     manifest  zstd  leaving                            leaving: when a job saves, and when it leaves with 85
     exit_codes                                     2   what the job tells HTCondor
     devices  progress  findings  network  unpack   3   where am I, how far, what an archive may do, what goes home

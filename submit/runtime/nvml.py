@@ -1,4 +1,5 @@
-"""NVML through ctypes, where it is there: the driver's name, memory errors that were counted, why the clock is low.
+"""NVML through ctypes, where it is there: the driver's name, memory errors that were counted, why the clock is low,
+how busy a GPU is.
 
 `--nv` mounts it into a container as it does libcuda; its absence is no fault. Types and codes are those of nvml.h.
 """
@@ -28,6 +29,7 @@ SIGNATURES: dict[str, list[Any]] = {
     "nvmlDeviceGetHandleByUUID": [c_char_p, POINTER(c_void_p)],
     "nvmlDeviceGetTotalEccErrors": [c_void_p, c_int, c_int, POINTER(c_ulonglong)],
     "nvmlDeviceGetCurrentClocksThrottleReasons": [c_void_p, POINTER(c_ulonglong)],
+    "nvmlDeviceGetUtilizationRates": [c_void_p, POINTER(c_uint * 2)],  # nvmlUtilization_t: GPU, memory; percent
 }
 
 
@@ -74,6 +76,14 @@ class Nvml:
         if handle is None or not self._tried("nvmlDeviceGetCurrentClocksThrottleReasons", handle, reasons):
             return []
         return [word for bit, word in SLOW.items() if reasons.value & bit]
+
+    def busy(self, uuid: str) -> Optional[float]:
+        """The share of the last second or less in which a kernel ran, 0 to 1; None where it is not counted (MIG)."""
+        percent = (c_uint * 2)()
+        handle = self._handle(uuid)
+        if handle is None or not self._tried("nvmlDeviceGetUtilizationRates", handle, percent):
+            return None
+        return min(percent[0], 100) / 100
 
     def _handle(self, uuid: str) -> Optional[c_void_p]:
         handle = c_void_p()

@@ -119,3 +119,6 @@ int nvmlDeviceGetTotalEccErrors(void *device, int type, int counter, unsigned lo
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons) {
     (void)device; TOLD; *reasons = number("FAKE_SLOW", 1); return 0;
 }
+int nvmlDeviceGetUtilizationRates(void *device, unsigned *percent) {
+    (void)device; TOLD; percent[0] = number("FAKE_BUSY", 83); percent[1] = 10; return 0;
+}

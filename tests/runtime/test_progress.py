@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from typing import Any
 
 from submit.runtime.progress import Progress, duration
@@ -53,13 +54,25 @@ def test_a_resumed_run_reckons_with_its_own_speed() -> None:
 
 
 def test_the_queue_sees_the_progress(starter: Any) -> None:
-    drive(io.StringIO(), 0.01, publish=True).close(100, epoch=10, loss=0.25)
+    before = time.time()
+    drive(io.StringIO(), 0.01, publish=True).close(100, epoch=10, loss=0.25, measured={"Dice": 0.5})
+    assert before - 1 <= int(starter.attributes.pop("ChirpOsgdlAt")) <= time.time()
     assert starter.attributes == {
         "ChirpOsgdlEpoch": "10",
         "ChirpOsgdlStep": "100",
         "ChirpOsgdlSteps": "100",
         "ChirpOsgdlLoss": "0.25",
+        "ChirpOsgdlDice": "0.5",
+        "ChirpOsgdlLeft": "0",
     }
+
+
+def test_the_time_left_is_published_by_this_process_s_own_speed(starter: Any) -> None:
+    clock = Clock()
+    progress = Progress(100, "training", first=50, publish=True, stream=io.StringIO(), clock=clock)
+    clock.now = 10
+    progress.update(60)
+    assert starter.attributes["ChirpOsgdlLeft"] == "40"
 
 
 def test_no_steps_at_all() -> None:
