@@ -28,6 +28,8 @@ from tests.pages import written
 ELSEWHERE = {
     r"make demo\b.*": "test_the_demo_with_a_shorter_training",
     r"make (test|soak|setup|data|docs|notebooks)\b.*": "test_the_makefile_knows_them",
+    r"osgdl explain .*CLUSTER.*": "test_a_job_by_its_number",
+    r"condor_(tail|ssh_to_job)\b.*": "test_looking_inside_a_running_job",
     r"osgdl try \S+\.sub.*": "test_a_fault_comes_to_what_the_table_says",
     r"osgdl image build --cpu .*": "test_it_leaves_comes_back_and_is_through",
     r"(osgdl ensemble\b.*|condor_submit ensemble\.sub)": "test_networks_predict_together_in_chunks",
@@ -39,6 +41,7 @@ ELSEWHERE = {
 NOT_HERE = {
     r"osgdl image build -o \S+\.sif": "its base comes from a registry",
     r'osgdl image use "\$\(osgdl image push .*': "needs /ospool",
+    r"condor_(tail|ssh_to_job) .*": "needs a job that runs, and ssh's server beside it",
     r"make bench\b.*": "hours, and a quiet machine",
     r"\.venv/bin/python -m benchmarks\..*": "hours, and a quiet machine",
 }
@@ -49,7 +52,7 @@ YOURS = {
     "staged/VALIDATION-VIEW.json": '"$(ls -t staged/*-manifest-*.json | head -n 1)"',
     "staged/patients-manifest-HASH.json": '"$(ls staged/patients-manifest-*.json | head -n 1)"',
     "staged/A.json staged/B.json": "$(ls staged/*-manifest-*.json | head -n 2)",
-    "CLUSTER": "1",
+    "CLUSTER": "$CLUSTER",
 }
 # several ways of which a reader takes one; and five trainings of which two show it
 INSTEAD = {
@@ -78,6 +81,8 @@ PROGRAMS = ("submit", "submit_dag", "q", "watch_q", "status", "history", "rm", "
 OSGDL_SHIM = """#!/bin/sh
 # a reader's `osgdl pool exec -- condor_submit` is held too
 [ "$1 $2 $3" = "pool exec --" ] && case $4 in condor_*) shift 3; exec "$@" ;; esac
+# 1 says that a job failed or is held: ours is
+[ "$1" = explain ] && { "$OSGDL" "$@" 2> said; code=$?; cat said >&2; ! grep -q ^osgdl: said && [ $code -le 1 ]; exit; }
 exec "$OSGDL" "$@"
 """
 PYTHON_SHIM = """#!/bin/sh
@@ -199,6 +204,8 @@ def test_the_lines_of_a_page_work(page: Path, access_point: AccessPoint, tmp_pat
     if page.name == "your-own-data.md":
         for name in ("prostate", "new"):
             prostate(folder / name, Path(access_point.environment["PATIENTS"]))
+    if "$CLUSTER" in typed:
+        typed = f"CLUSTER=$(condor_submit -terse train.sub | cut -d. -f1)\n{typed}"
     access_point.type(page, typed, folder)
 
 
