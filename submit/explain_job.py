@@ -22,6 +22,7 @@ from submit.explain_stderr import Explanation
 _OWN_HOLD = re.compile(
     r"osgdl: (?P<end>exit code (?P<code>\d+)|signal (?P<signal>\d+)), try (?P<tries>\d+): (?P<word>.*)", re.DOTALL
 )
+HELD = 5  # JobStatus
 _NEVER_STARTED = 30  # subcode of the templates' periodic_hold
 _BY_POLICY = re.compile(r"PeriodicRemove expression '(?P<line>.*)' evaluated")
 
@@ -95,7 +96,7 @@ def told(
     unclear = cause.fault == UNCLEAR or cause.id in ("bad-input", "exit-126", "exit-127")
     return Told(
         job=job.name,
-        state=history.state,
+        state=job.state,
         since=job.since(),
         cause=cause,
         places=[start.site or start.machine for start in history.starts if start.site or start.machine],
@@ -114,7 +115,9 @@ class _Job:
     ) -> None:
         self.history, self.seen, self.said, self.ad, self.now = history, evidence, said, ad, now
         self.name = f"{history.cluster}.{history.proc}"
-        here = history.state in ("held", "idle", "running")
+        # the log has no event of a job that was submitted on hold
+        self.state = "held" if history.state == "idle" and self.ad.get("JobStatus") == HELD else history.state
+        here = self.state in ("held", "idle", "running")
         self.values = {
             "job": self.name,
             "memory": explain_request.more(evidence, "Memory", self.name, here),
@@ -129,7 +132,7 @@ class _Job:
             "removed": self._removed,
             "running": lambda: explain_waiting.running(self.history, self.seen, self.now),
             "idle": self._idle,
-        }[self.history.state]()
+        }[self.state]()
 
     def since(self) -> int:
         said = self.history.said
@@ -166,7 +169,9 @@ class _Job:
     # ---- states
 
     def _held(self) -> Cause:
-        code, subcode, reason = self.seen.holds[-1] if self.seen.holds else (0, 0, self.history.hold_reason)
+        code, subcode, reason = (
+            self.seen.holds[-1] if self.history.state != "idle" and self.seen.holds else self._told()
+        )
         own = _OWN_HOLD.match(reason) if code == 3 else None
         if own:
             word = "" if own["word"].startswith("see the end of ") else own["word"]
@@ -175,6 +180,11 @@ class _Job:
         if code == 3 and subcode == _NEVER_STARTED:
             reason = " | ".join([reason, *self.seen.errors[-1:]])
         return self._of_hold(code, subcode, reason)
+
+    def _told(self) -> tuple[int, int, str]:
+        """The hold as the ad has it."""
+        code, subcode = (self.ad.get(f"HoldReason{name}", 0) for name in ("Code", "SubCode"))
+        return int(code), int(subcode), str(self.ad.get("HoldReason", self.history.hold_reason))
 
     def _of_hold(self, code: int, subcode: int, reason: str) -> Cause:
         if code == 0 and "unspecified" in reason and self.seen.errors:  # PelicanPlatform/pelican#1109
@@ -222,11 +232,6 @@ class _Job:
 
     def _idle(self) -> Cause:
         history, seen = self.history, self.seen
-        if int(self.ad.get("JobStatus", 0)) == 5:  # submitted on hold: the log has no event of it
-            return self._of_hold(
-                int(self.ad.get("HoldReasonCode", 0)), int(self.ad.get("HoldReasonSubCode", 0)),
-                str(self.ad.get("HoldReason", "")),
-            )  # fmt: skip
         failures = [error for error in seen.errors if "Singularity test failed" in error]
         if failures and len(failures) >= len(seen.codes):
             cause = self._of_hold(3, _NEVER_STARTED, failures[-1])
