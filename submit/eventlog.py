@@ -31,7 +31,9 @@ from submit.events import (
 
 Name = tuple[int, int]  # cluster, process
 # steps of a transfer, FileTransferEvent's Type (condor_event.h)
-IN_STARTED, IN_FINISHED, OUT_STARTED, OUT_FINISHED = 2, 3, 5, 6
+IN_QUEUED, IN_STARTED, IN_FINISHED, OUT_STARTED, OUT_FINISHED = 1, 2, 3, 5, 6
+# why a job left a machine (condor_holdcodes.h); a hold's code, or one of these
+VACATE_BASE, REMOVED, CHECKPOINTED = 1000, 1023, 1025
 # of the table at the end of a run
 RESOURCES = ("Cpus", "Memory", "Disk", "GPUs", "GPUsMemory", "TimeExecute")
 _BLOCK = 4 << 20  # bytes read at once
@@ -43,27 +45,29 @@ class Start:
 
     Attributes:
         claimed: when the machine began to be its, and took in its files; `time`: when the job itself began.
-        until: None while it runs; `why`: what ended it, in HTCondor's words.
+        until: None while it runs; `why`: what ended it, in HTCondor's words; `code`: with its code and subcode.
         scratch: the job's folder on the machine.
-        input_s, output_s: of the transfer before it, and of the last one.
-        sent: transfers from the machine home, those of checkpoints among them.
-        gpus: how many were given.
-        used: what the last event of it says was used, by the resource's name: `GPUs` on average, `Memory` in MB.
+        input_s: of the transfer before it, with the wait for its turn.
+        outputs: transfers from the machine home, those of checkpoints among them: when each began and was done.
+        gpus: how many were given; `gpu_memory_mb`: of one of them.
+        used, asked: what the last event of it says, by the resource's name: `GPUs` on average, `Memory` in MB.
     """
 
     time: int
     claimed: int = 0
     until: int | None = None
     why: str = ""
+    code: tuple[int, int] = (0, 0)
     site: str = ""
     machine: str = ""
     gpu: str = ""
     scratch: str = ""
     input_s: int = 0
-    output_s: int = 0
-    sent: int = 0
+    outputs: list[tuple[int, int]] = field(default_factory=list)
     gpus: int = 0
+    gpu_memory_mb: int = 0
     used: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> int:
@@ -75,7 +79,9 @@ class Start:
 class JobHistory:
     """One process of a cluster, as far as its log goes.
 
-    `node`: of a DAG, whose job it is. `unstarted`: machines that took in its files and never began it.
+    `node`: of a DAG, whose job it is. `unstarted`: machines that took in its files and never began it. `reachable`:
+    its shadow has not lost the machine, which may be dead long before its state says so. `evictions`: machines that were
+    taken away. `held_s`: of holds that are over; `held_at`: since when it is held, if it is.
     """
 
     cluster: int
@@ -91,8 +97,11 @@ class JobHistory:
     removed: bool = False
     said: list[tuple[int, str]] = field(default_factory=list)  # what happened, when, for a person
     node: str = ""
+    reachable: bool = True
     unstarted: list[Start] = field(default_factory=list)
     events: int = 0
+    held_s: int = 0
+    held_at: int | None = None
 
     @property
     def state(self) -> str:
@@ -106,7 +115,9 @@ class JobHistory:
     _waiting: bool = False
     _claimed: int = 0
     _input_s: int = 0
+    _queued: bool = False
     _sending: int = 0
+    _complained: int = 0  # a starter, of which the log says nothing else
 
     def add(self, event: Any) -> None:
         """Take in the next event of this process (events.Event or htcondor2.JobEvent)."""
@@ -114,21 +125,23 @@ class JobHistory:
         self.events += 1
         if kind == EXECUTE:
             properties = event.get("ExecuteProps") or {}
-            self._lost(self._claimed or now, "its shadow ended without a word")
-            self._waiting = False
+            gpu, memory = events.gpu(properties)
+            self._lost(self._claimed or now, "its shadow ended without a word", (0, 0), begins=True)
+            self._waiting, self.reachable = False, True
             self.starts.append(
                 Start(
                     time=now,
                     claimed=self._claimed or now,
                     site=str(properties.get("GLIDEIN_Site", "")),
                     machine=str(properties.get("Machine", "")),
-                    gpu=str(properties.get("GPUs_DeviceName", "")),
+                    gpu=gpu,
+                    gpu_memory_mb=memory,
                     gpus=_whole(properties.get("GPUs", 0)),
                     scratch=str(properties.get("CondorScratchDir", "")),
                     input_s=self._input_s,
                 )
             )
-            self._claimed = self._input_s = 0
+            self._claimed = self._input_s = self._complained = 0
             self.said.append((now, f"starts at {self.starts[-1].site or self.starts[-1].machine or 'a machine'}"))
         elif kind == TRANSFER:
             self._transfer(int(event.get("Type", 0)), now)
@@ -140,19 +153,24 @@ class JobHistory:
                 self._end(now, code)
                 self.said.append((now, f"ended with {code}, is tried again"))
             else:
-                self._lost(now, str(event.get("Reason") or event.get("Message") or "no reason given"))
+                code = int(event.get("ReasonCode", 0)), int(event.get("ReasonSubCode", 0))
+                self._lost(now, str(event.get("Reason") or event.get("Message") or "no reason given"), code)
                 self._waiting = True
         elif kind == HELD:
             self.hold_reason = str(event.get("HoldReason", ""))
             self.hold_code = (int(event.get("HoldReasonCode", 0)), int(event.get("HoldReasonSubCode", 0)))
-            self._end(now, self.hold_reason)
+            self._end(now, self.hold_reason, self.hold_code)
+            self.held_at = now
             self.said.append((now, f"held: {self.hold_reason}"))
         elif kind == RELEASED:
             self.hold_code = None
+            self._hold_over(now)
             self.said.append((now, "released"))
         elif kind in (DISCONNECTED, RECONNECTED):
+            self.reachable = kind == RECONNECTED
             self.said.append((now, "out of reach" if kind == DISCONNECTED else "within reach again, still running"))
         elif kind == REMOTE_ERROR:
+            self._complained = now
             self.said.append((now, f"an error there: {event.get('ErrorMsg', '')}"))
         elif kind == TERMINATED:
             self.ended = now
@@ -166,38 +184,59 @@ class JobHistory:
             self.said.append((now, f"done, {how}"))
         elif kind == ABORTED:
             self.ended, self.removed = now, True
-            self._end(now, "removed")
+            self._end(now, "removed", (REMOVED, 0))
+            self._hold_over(now)
             self.said.append((now, "removed"))
+
+    def _hold_over(self, now: int) -> None:
+        if self.held_at is not None:
+            self.held_s, self.held_at = self.held_s + now - self.held_at, None
 
     def _used(self, event: Any) -> None:
         if self.starts and self.starts[-1].until is None:
-            used = {name: event.get(f"{name}Usage") for name in RESOURCES}
-            self.starts[-1].used = {name: float(value) for name, value in used.items() if value is not None}
+            for name in RESOURCES:
+                named = name.replace("GPUs", "Gpus")  # as some versions write it
+                for kept, before, after in ((self.starts[-1].used, "", "Usage"), (self.starts[-1].asked, "Request", "")):
+                    value = event.get(f"{before}{name}{after}", event.get(f"{before}{named}{after}"))
+                    if value is not None:
+                        kept[name] = float(value)
 
-    def _lost(self, now: int, why: str) -> None:
-        if self.starts and self.starts[-1].until is None:
+    def _lost(self, now: int, why: str, code: tuple[int, int], begins: bool = False) -> None:
+        """The machine is its no more: taken away, or (by the code) given up for a hold, a removal, a checkpoint."""
+        taken = code[0] not in (REMOVED, CHECKPOINTED) and not 0 < code[0] < VACATE_BASE or code[1] <= -VACATE_BASE
+        if taken and self.starts and self.starts[-1].until is None:
             self.evictions += 1
-            self._end(now, why)
             self.said.append((now, f"lost its machine: {why}"))
+        if not begins:
+            self._claimed = self._claimed or self._complained
+            self._end(now, why, code)
+        elif self.starts and self.starts[-1].until is None:
+            self.starts[-1].until, self.starts[-1].why = now, why
 
     def _transfer(self, step: int, now: int) -> None:
-        if step == IN_STARTED:
-            self._claimed = now
+        start = self.starts[-1] if self.starts and self.starts[-1].until is None else None
+        if step in (IN_QUEUED, IN_STARTED):
+            self._claimed = self._claimed if self._queued else now
+            self._queued = step == IN_QUEUED
         elif step == IN_FINISHED and self._claimed:
             self._input_s = now - self._claimed
+        elif step == IN_FINISHED and start and not start.outputs:  # the log has the two the other way round
+            start.input_s = now - start.claimed
         elif step == OUT_STARTED:
             self._sending = now
-        elif step == OUT_FINISHED and self._sending and self.starts:
-            self.starts[-1].output_s = now - self._sending
-            self.starts[-1].sent += 1
+        elif step == OUT_FINISHED and self._sending and start:
+            start.outputs.append((self._sending, now))
+            self._sending = 0
 
-    def _end(self, now: int, why: str) -> None:
+    def _end(self, now: int, why: str, code: tuple[int, int] = (0, 0)) -> None:
         self._waiting = True
-        if self._claimed:
-            self.unstarted.append(Start(time=now, claimed=self._claimed, until=now, why=why, input_s=self._input_s))
-            self._claimed = self._input_s = 0
         if self.starts and self.starts[-1].until is None:
-            self.starts[-1].until, self.starts[-1].why = now, why
+            self.starts[-1].until, self.starts[-1].why, self.starts[-1].code = now, why, code
+        elif self._claimed:
+            claimed, came = self._claimed, self._input_s
+            self.unstarted.append(Start(time=now, claimed=claimed, until=now, why=why, code=code, input_s=came))
+        self._claimed = self._input_s = self._sending = self._complained = 0
+        self._queued = False
 
 
 class Reader:

@@ -152,7 +152,8 @@ class Tryout:
         return False
 
     def _running_for(self, job: JobHistory, now: float) -> float:
-        return now - job.starts[-1].time if job.state == "running" else 0.0
+        """Seconds; 0 while its machine is out of reach, for a fault would hit nothing there."""
+        return now - job.starts[-1].time if job.state == "running" and job.reachable else 0.0
 
     def _harm(self, going: Mapping[Name, JobHistory], began: float, over: bool) -> None:
         """Ends the fault that is there once its time is over, and does the next one when a job has settled.

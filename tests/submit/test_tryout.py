@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from submit import faults, tryout, tryout_text
+from submit import eventlog, faults, tryout, tryout_text
 from submit.cli import app
 from submit.errors import KitError
 from submit.eventlog import JobHistory, Start
@@ -132,3 +132,43 @@ def test_a_long_story_is_cut() -> None:
 def test_times_are_what_users_write() -> None:
     for text, seconds in (("60s", 60), ("60", 60), ("1.5h", 5400), ("2 min", 120)):
         assert tryout.units.duration(text) == seconds
+
+
+LOG = """000 (007.000.000) 2026-11-24 20:00:00 Job submitted from host: <127.0.0.1:9618>
+...
+001 (007.000.000) 2026-11-24 20:00:02 Job executing on host: <127.0.0.1:9618>
+...
+"""
+GONE = """022 (007.000.000) 2026-11-24 20:00:05 Job disconnected, attempting to reconnect
+    Socket between submit and execute hosts closed unexpectedly
+    Trying to reconnect to slot1@a <127.0.0.1:9618>
+...
+"""
+BACK = """023 (007.000.000) 2026-11-24 20:00:06 Job reconnected to slot1@a
+    startd address: <127.0.0.1:9618>
+    starter address: <127.0.0.1:9618>
+...
+"""
+ELSEWHERE = """024 (007.000.000) 2026-11-24 20:00:25 Job reconnection failed
+    Job disconnected too long: JobLeaseDuration (20 seconds) expired
+    Can not reconnect to slot1@a, rescheduling job
+...
+001 (007.000.000) 2026-11-24 20:00:38 Job executing on host: <127.0.0.1:9618>
+...
+"""
+
+
+def test_a_fault_waits_for_a_machine_that_is_there(tmp_path: Path) -> None:
+    """After machine-dies the log says "running" until the lease has run out."""
+    tried = tryout.Tryout(tmp_path, [], None, [], 1, 60.0)
+
+    def after(text: str) -> float:
+        """Seconds that the job has run, a minute after its last start."""
+        log = tmp_path / "job.log"
+        log.write_text(text)
+        job = eventlog.read(log)[7, 0]
+        assert job.state == "running"
+        return tried._running_for(job, job.starts[-1].time + 60)
+
+    assert after(LOG) == after(LOG + GONE + BACK) == after(LOG + GONE + ELSEWHERE) == 60
+    assert after(LOG + GONE) == after(LOG + GONE + BACK + GONE) == 0
