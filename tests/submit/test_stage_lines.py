@@ -8,7 +8,7 @@ from pathlib import Path
 import htcondor2
 import pytest
 
-from submit import check, stage_lines
+from submit import check, project, stage_lines
 from submit.errors import KitError
 from submit.stage_lines import Change
 from submit.submission import Submission
@@ -80,6 +80,30 @@ def test_done_again_it_changes_nothing(folder: Path) -> None:
     other = manifests.write(folder, manifests.make(1))
     stage_lines.use(other, [train])
     assert sent(train)[0][2] == f"staged/{other.name}" and len(sent(train)[0]) == 4
+
+
+def test_a_script_of_ones_own(tmp_path: Path) -> None:
+    """All that staging writes, into training-job's train.sub and out of it again."""
+    folder = project.new("training-job", {"username": "jane"}, tmp_path, ask=False)
+    train = folder / "train.sub"
+    before, lines = comments(train), train.read_text().split("\n")
+    one, two = manifests.make(2), manifests.make(3)
+    paths = [manifests.write(folder, held) for held in (one, two)]
+    stage_lines.use(paths[0], [train])
+    assert sent(train) == [["job", "train.py", f"staged/{paths[0].name}", *urls(one)]]
+    assert sent(train, data="mine") == [["job", "train.py", "mine"]], "no shards of other data"
+    added = [line for line in train.read_text().split("\n") if line not in lines]
+    assert added == [f"    data = staged/{paths[0].name}", f"    data_objects = {', '.join(urls(one))}"]
+    stage_lines.use_folds(paths, [train])
+    assert sent(train) == [
+        ["job", "train.py", f"staged/{path.name}", *urls(held)] for path, held in zip(paths, (one, two), strict=True)
+    ]
+    stage_lines.use(paths[1], [train])
+    assert sent(train) == [["job", "train.py", f"staged/{paths[1].name}", *urls(two)]]
+    (change,) = stage_lines.results(f"{OSDF}/results", [train])
+    assert change.notes == (), "run.sh packs them"
+    assert htcondor2.Submit(train.read_text()).expand("transfer_output_files") == "results, large.tar"
+    assert comments(train) == before and check.check([train]) == []
 
 
 def test_an_older_project_gets_what_its_list_lacks(folder: Path) -> None:
