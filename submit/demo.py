@@ -104,16 +104,18 @@ def _make_phantoms(folder: Path, image: str, say: Callable[[str], None]) -> None
 
 
 def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
+    steps = 0  # what the job publishes of itself leaves the queue with it
     with bars.of_steps(f"job {cluster}") as bar:
 
         def show(history: eventlog.JobHistory, now: follow.Progress) -> None:
-            what = history.state
+            nonlocal steps
+            what, step = history.state, steps if history.state == "done" else 0
             if history.state == "running":
                 start = history.starts[-1]
                 what = f"{start.site}, {start.gpu or 'no GPU'}"
                 what += f", loss {now.loss:.3f}" if now.loss is not None else ""
-            ended = history.state == "done"  # what it published of itself has left the queue with it
-            bar(what, 1 if ended else now.step or 0, 1 if ended else now.steps or 0)
+                step, steps = now.step or 0, now.steps or steps
+            bar(what, step, steps)
 
         return follow.follow(log, cluster, show)
 

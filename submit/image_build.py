@@ -119,7 +119,8 @@ def _on_local_base(text: str, say: Callable[[str], None]) -> tuple[str, dict[str
 
 
 def _download(folder: Path, python: str, pins: list[str], say: Callable[[str], None]) -> None:
-    say(f"fetching {len(pins)} packages and what they need for Python {python} (once; about 400 MB, PyTorch 4 GB)")
+    size = "4 GB" if any(pin.startswith("torch==") for pin in pins) else "400 MB"
+    say(f"fetching {len(pins)} packages and what they need for Python {python} (once; about {size})")
     platforms = [f"--platform={platform}" for platform in _PLATFORMS]
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder),
