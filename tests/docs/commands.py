@@ -24,10 +24,6 @@ class Block:
     line: int
     text: str
 
-    @property
-    def where(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
 
 def blocks(page: Path, language: str = "") -> list[Block]:
     text = page.read_text(encoding="utf-8")

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import typer
 
-from submit import cli, cli_group
+from submit import cli, cli_group, project
 from tests.docs.commands import PAGES, ROOT, blocks, commands, inline
 from unet_segmentation import cli as trainer
 
 # of Debian, Python, HTCondor; whether HTCondor's are there is asked on the pool, in test_executed.py
 OTHERS = {"cd", ".", "pip", "python3", "apptainer", "cookiecutter", "less", "ls", "tensorboard", "jupyter"}
+TEMPLATES = sorted(file.parent.name for file in (ROOT / "templates").glob("*/cookiecutter.json"))
 HTCONDOR = re.compile(r"condor_\w+$")
 
 
@@ -52,17 +53,24 @@ def options(words: Sequence[str]) -> tuple[str, set[str]]:
     return " ".join(name), known | {"--help", "--debug"}
 
 
-LINES = [(block.where, words) for page in PAGES for block in blocks(page) for words in commands(block.text)]
+def each_is_known(page: Path) -> None:
+    for block in blocks(page):
+        for words in commands(block.text):
+            known(words[4:] if words[:4] == ["osgdl", "pool", "exec", "--"] else words, f"{page.name}:{block.line}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_line_is_a_command_line(page: Path) -> None:
-    for where, words in ((block.where, words) for block in blocks(page) for words in commands(block.text)):
-        match words:
-            case ["osgdl", "pool", "exec", "--", *inner]:
-                known(inner, where)
-            case _:
-                known(words, where)
+    each_is_known(page)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_each_line_of_a_project_s_readme_is_one(template: str, tmp_path: Path) -> None:
+    page = project.new(template, {}, tmp_path, ask=False) / "README.md"
+    assert len(blocks(page)) > 3
+    each_is_known(page)
+    for span in inline(page):
+        assert options(span.split()[1:])[0] != "osgdl", span
 
 
 def known(words: Sequence[str], where: str) -> None:
@@ -103,7 +111,8 @@ def test_help_names_the_commands_in_the_order_of_a_journey() -> None:
 
 def test_there_are_lines() -> None:
     """The tests above compare something."""
-    assert len(LINES) > 100 and sum(len(inline(page)) for page in PAGES) > 60
+    lines = [words for page in PAGES for block in blocks(page) for words in commands(block.text)]
+    assert len(lines) > 100 and sum(len(inline(page)) for page in PAGES) > 60
 
 
 @pytest.mark.parametrize(
