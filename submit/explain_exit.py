@@ -26,8 +26,15 @@ MISTAKES = (
     *("NotImplementedError", "RecursionError", "StopIteration", "TypeError", "UnboundLocalError"),
     *("UnicodeDecodeError", "ValueError", "ZeroDivisionError"),
 )
+NO_GPU = {"unknown": 0.0}  # facts by which no condition of a row is met
 ELSEWHERE = "the job is tried elsewhere; "  # how a mend begins for which the job itself has left the machine
-SAME_CODE = "another run of the same program ends like this one"
+# why another run ends like this one
+SAME = {
+    CODE: "the same program does the same again",
+    INPUT: "the same data and settings are wrong on every machine",
+    REQUEST: "the same request meets the same again",
+    IMAGE: "the image is the same on every machine",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def _by_word(end: End) -> Cause | None:
     known = explain_stderr.symptom(end.word)
     if known and known[0].before:
         return _of_symptom(end, *known)
-    rows = explain_stderr.explain(end.word, end.facts or {"capability": -1.0}).matches
+    rows = explain_stderr.explain(end.word, end.facts or NO_GPU).matches
     if rows and (rows[0].failure.certain or end.code in (BAD_INPUT, BAD_MACHINE)):
         return _of_failure(end, rows[0].failure)
     if end.code == BAD_INPUT:
@@ -91,9 +98,17 @@ def _by_word(end: End) -> Cause | None:
 
 
 def _own_words(end: End, name: str, fault: str, words: str) -> Cause:
-    what, _, mend = words.rpartition("; ")
-    if not what:  # run.sh's form: `field: what; wanted. Mend.`
-        what, _, mend = words.rstrip(".").rpartition(". ")
+    """Of a line in the house's form, `where: held; wanted; mend`, or run.sh's, `field: held; wanted. Mend.`"""
+    parts = words.split("; ")
+    if len(parts) == 3 and end.code != BAD_MACHINE:
+        what, mend = f"{parts[0]}; wanted: {parts[1]}", parts[2]
+    elif len(parts) > 3 and end.code != BAD_MACHINE:  # where what is wanted ends nobody can tell
+        what, mend = parts[0], f"wanted: {'; '.join(parts[1:])}"
+    elif len(parts) == 2 and ". " in parts[1]:
+        wanted, _, mend = parts[1].partition(". ")
+        what = f"{parts[0]}; {wanted}"
+    else:
+        what, _, mend = words.rpartition("; ")
     helps, waits = _waiting(end, fault)
     mend = mend.strip().rstrip(".").removeprefix(ELSEWHERE)
     return Cause(name, what or words, fault, helps, waits, _then(end, mend))
@@ -106,6 +121,9 @@ def _by_stderr(end: End) -> Cause | None:
     rows = [match.failure for match in end.told.matches]
     sure = next((row for row in rows if row.certain and row.verdict != failures.WARNING), None)
     if known and known[0].id == "python-exception":
+        raised = explain_stderr.explain(known[1]["line"], end.facts or NO_GPU).matches
+        if raised and raised[0].failure.verdict != failures.WARNING:
+            return _of_failure(end, raised[0].failure)
         if sure and known[1]["kind"] not in MISTAKES:
             return _of_failure(end, sure, also=(f"it raised {known[1]['line']}",))
         return _of_symptom(end, *known, also=_names(rows))
@@ -164,10 +182,14 @@ def _waiting(end: End, fault: str) -> tuple[bool, str]:
     if fault == MACHINE:
         if not end.over:
             return True, "it is tried again on another machine"
-        return False, f"{end.tries} machines in a row had it, so HTCondor has stopped trying"
+        return False, f"{end.tries} runs, on one machine after another, had it, and HTCondor has stopped trying"
+    why = SAME.get(fault, "")
     if end.over:
-        return False, SAME_CODE if fault != UNCLEAR else "HTCondor tries it no more"
-    return False, f"it is tried again, three times in all, but {SAME_CODE}"
+        return False, why or "HTCondor tries it no more"
+    return (
+        False,
+        f"it is tried again, three times in all, but {why}" if why else "it is tried again, three times in all",
+    )
 
 
 def _then(end: End, mend: str, fault: str = "") -> str:

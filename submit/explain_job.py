@@ -23,6 +23,7 @@ _OWN_HOLD = re.compile(
     r"osgdl: (?P<end>exit code (?P<code>\d+)|signal (?P<signal>\d+)), try (?P<tries>\d+): (?P<word>.*)", re.DOTALL
 )
 HELD = 5  # JobStatus
+_SAYS_LITTLE = (0, 3)  # codes of holds whose reason leaves out what starters and shadows complained of
 _NEVER_STARTED = 30  # subcode of the templates' periodic_hold
 _BY_POLICY = re.compile(r"PeriodicRemove expression '(?P<line>.*)' evaluated")
 
@@ -89,11 +90,12 @@ def told(
     said = explain_stderr.explain(stderr, evidence.gpu or None) if stderr and stderr.strip() else None
     job = _Job(history, evidence, said, ad or {}, now)
     cause = job.cause()
-    lines = [
-        *job.evidence(),
-        *([f"{err}:{said.last_word[0]}: {said.last_word[1]}"] if said and said.last_word[1] else []),
-    ]
-    unclear = cause.fault == UNCLEAR or cause.id in ("bad-input", "exit-126", "exit-127")
+    lines = job.evidence()
+    end = said.tail if said and job.ends() and _shows_end(cause, said) else []
+    if said and job.ends() and not end and cause.id != "done":
+        number, word = said.last_word
+        known = history.hold_reason and word[:80] in history.hold_reason
+        lines.append(f"{err}:{number}" + ("" if known else f": {word}"))
     return Told(
         job=job.name,
         state=job.state,
@@ -101,10 +103,15 @@ def told(
         cause=cause,
         places=[start.site or start.machine for start in history.starts if start.site or start.machine],
         evidence=lines,
-        tail=said.tail if said and unclear else [],
+        tail=end,
         log=log,
         err=err if said else "",
     )
+
+
+def _shows_end(cause: Cause, said: Explanation) -> bool:
+    """Whether the end of stderr has to be looked at: nothing else says what happened."""
+    return cause.fault == UNCLEAR or (cause.id == "bad-input" and said.last_word[1] in cause.what) or not cause.certain
 
 
 class _Job:
@@ -145,14 +152,12 @@ class _Job:
             lines = [f"earlier {lines[0]}"]
         if self.seen.removed:
             lines.append(f"removed: {self.seen.removed}")
-        for end in dict.fromkeys(end for end, _ in self._ends()):
-            places = [site or "a machine" for one, site in self._ends() if one == end]
+        for end in dict.fromkeys(end for end, _ in self.ends()):
+            places = [site or "a machine" for one, site in self.ends() if one == end]
             lines.append(f"{end} at {', '.join(places)}")
-        errors = Counter(" ".join(error.split()) for error in self.seen.errors if error)
-        reasons = " ".join(reason for _, _, reason in self.seen.holds)
-        for error, count in errors.most_common(2):
-            if error not in " ".join(reasons.split()):
-                lines.append(f"{error[:300]}{f' ({count} times)' if count > 1 else ''}")
+        if not self.seen.holds or self.seen.holds[-1][0] in _SAYS_LITTLE:
+            errors = Counter(" ".join(error.split())[:300] for error in self.seen.errors if error)
+            lines += [f"{error}{f' ({count} times)' if count > 1 else ''}" for error, count in errors.most_common(2)]
         if self.history.evictions and self.history.state in ("idle", "running"):
             lines.append(
                 f"lost its machine {self.history.evictions} times; last: {explain_waiting.last_loss(self.history)}"
@@ -160,7 +165,7 @@ class _Job:
         lines += explain_request.measured(self.seen)
         return lines
 
-    def _ends(self) -> list[tuple[str, str]]:
+    def ends(self) -> list[tuple[str, str]]:
         """Each end of its program, and where; the last one of a held job stands in its hold reason alone."""
         own = _OWN_HOLD.match(self.history.hold_reason) if self.history.state == "held" else None
         last = [(own["end"], self.history.starts[-1].site)] if own and self.history.starts else []
@@ -174,12 +179,17 @@ class _Job:
         )
         own = _OWN_HOLD.match(reason) if code == 3 else None
         if own:
-            word = "" if own["word"].startswith("see the end of ") else own["word"]
+            word = "" if own["word"].startswith("see the end of ") else self._whole(own["word"])
             number = int(own["code"]) if own["code"] else 128 + int(own["signal"])
             return self._ended(number, over=True, held=True, word=word, tries=int(own["tries"]))
         if code == 3 and subcode == _NEVER_STARTED:
             reason = " | ".join([reason, *self.seen.errors[-1:]])
         return self._of_hold(code, subcode, reason)
+
+    def _whole(self, word: str) -> str:
+        """A reason that the ad had no room for ends in an ellipsis; stderr has it whole."""
+        last = self.said.last_word[1] if self.said else ""
+        return last if word.endswith("…") and last.startswith(word[:-1]) else word
 
     def _told(self) -> tuple[int, int, str]:
         """The hold as the ad has it."""

@@ -23,7 +23,7 @@ from submit.runtime.failures import Failure, Match
 
 MOST_BYTES = 16 << 20  # of a log, from its end: what ended the job stands there
 LAST_LINES = 12  # of a log without a traceback, in which a last word is looked for
-LONGEST_LINE = 500  # characters of a line that are shown
+LONGEST_LINE = 1500  # characters of a line that are shown
 
 WHOSE = {
     failures.MACHINE: "the machine's fault, not yours",

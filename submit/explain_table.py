@@ -13,6 +13,7 @@ from submit.explain_job import Told
 from submit.explain_stderr import Explanation
 
 WIDTH = 100
+LONGEST_ROW = 300  # characters of a line of evidence; --json has it whole
 MOST_NAMED = 10  # jobs of a cause that are named
 MOST_VARIANTS = 3  # wordings of a cause that are shown
 
@@ -65,7 +66,7 @@ def _one(one: Told) -> str:
     lines = [f"job {one.job}: {one.state} since {datetime.fromtimestamp(one.since):%Y-%m-%d %H:%M}{ran}", ""]
     lines += _cause(one)
     for name, rows in (("seen", one.evidence), ("stderr", one.tail)):
-        lines += [_row(name if at == 0 else "", row, fold=name == "seen") for at, row in enumerate(rows)]
+        lines += [_row(name if at == 0 else "", _cut(row), fold=name == "seen") for at, row in enumerate(rows)]
     if one.cause.sources:
         lines.append(_row("source", ", ".join(one.cause.sources)))
     return "\n".join(lines)
@@ -91,7 +92,12 @@ def _cause(one: Told) -> list[str]:
     what = cause.what if cause.certain else f"{cause.what} (not certain)"
     helps = ("helps: " if cause.helps else "does not help: ") + cause.waits
     rows = [("what", what), *(("also", text) for text in cause.also), ("fault", WHOSE[cause.fault]), ("waiting", helps)]
-    return [_row(name, words) for name, words in [*rows, ("mend", cause.mend or "nothing to do")]]
+    rows.append(("mend" if one.failed else "next", cause.mend or "nothing to do"))
+    return [_row(name, words) for name, words in rows]
+
+
+def _cut(row: str) -> str:
+    return row if len(row) <= LONGEST_ROW else f"{row[:LONGEST_ROW]}…"
 
 
 def _row(name: str, words: str, fold: bool = True) -> str:
