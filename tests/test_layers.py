@@ -89,7 +89,7 @@ def imports(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module in ("submit", "submit.runtime", "unet_segmentation"):
+            if node.module in ("submit", "submit.runtime", "unet_segmentation", "photon_propagation"):
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
             else:
                 yield node.module
@@ -105,7 +105,7 @@ def test_submit_imports_point_down(file: Path) -> None:
         parts = name.split(".")
         if parts[0] == "submit" and parts[1] != "runtime":
             assert LEVEL[parts[1]] < LEVEL[file.stem], f"{file.name} imports {name}"
-        assert parts[0] != "unet_segmentation", f"{file.name} imports {name}: the trainer runs in the container"
+        assert parts[0] not in ("unet_segmentation", "photon_propagation"), f"{file.name} imports {name}: a job's program"
 
 
 @pytest.mark.parametrize("file", sorted((REPO / "unet_segmentation").glob("*.py")), ids=lambda file: file.stem)
@@ -114,7 +114,14 @@ def test_the_trainer_knows_the_runtime_alone(file: Path) -> None:
         assert not name.startswith("submit") or name.startswith("submit.runtime"), f"{file.name} imports {name}"
 
 
-@pytest.mark.parametrize("package", ["submit", "submit/runtime", "unet_segmentation"])
+@pytest.mark.parametrize("file", sorted((REPO / "photon_propagation").glob("*.py")), ids=lambda file: file.stem)
+def test_the_propagator_knows_the_runtime_alone(file: Path) -> None:
+    for name in imports(file):
+        assert not name.startswith("unet_segmentation"), f"{file.name} imports {name}"
+        assert not name.startswith("submit") or name.startswith("submit.runtime"), f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["submit", "submit/runtime", "unet_segmentation", "photon_propagation"])
 def test_a_file_reads_in_one_sitting(package: str) -> None:
     long = {
         file.name: count

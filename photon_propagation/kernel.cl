@@ -1,0 +1,270 @@
+// One work item is one photon, from its emission to its end. Metres, nanoseconds, nanometres; z points up.
+//
+// The host puts in front of this file: DOUBLE where it is wanted, and the numbers of the world in capitals (world.py).
+// reference.py computes the same in NumPy.
+
+#ifdef DOUBLE
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+typedef double real;
+typedef double3 real3;
+typedef double4 real4;
+#define UNIFORM(word) (((word) + 0.5) * 0x1p-32)
+#define LOG2(x) log2(x)
+#define EXP2(x) exp2(x)
+#else
+typedef float real;
+typedef float3 real3;
+typedef float4 real4;
+#define UNIFORM(word) ((((word) >> 8) + 0.5f) * 0x1p-24f)
+#define LOG2(x) native_log2(x)
+#define EXP2(x) native_exp2(x)
+#endif
+
+#define POINT 0
+#define BEAM 1
+#define TRACK 2
+#define CASCADE 3
+
+#define ABSORBED 0
+#define DETECTED 1
+#define ESCAPED 2
+#define STOPPED 3
+#define SCATTERS 4
+
+typedef struct {
+    ulong photon;
+    uint detector, scatters;
+    real time, x, y, z, dx, dy, dz, wavelength, weight, path;
+} Hit;
+
+typedef struct {
+    uint fate, scatters;
+    real x, y, z, path;
+} End;
+
+// Philox4x32-10 (Salmon et al., SC11): four words from a counter and a key
+uint4 philox(uint4 c, uint2 key) {
+    for (int round = 0; round < 10; round++) {
+        uint high0 = mul_hi(0xD2511F53u, c.x), low0 = 0xD2511F53u * c.x;
+        uint high1 = mul_hi(0xCD9E8D57u, c.z), low1 = 0xCD9E8D57u * c.z;
+        c = (uint4)(high1 ^ c.y ^ key.x, low1, high0 ^ c.w ^ key.y, low0);
+        key += (uint2)(0x9E3779B9u, 0xBB67AE85u);
+    }
+    return c;
+}
+
+// Linear between the points of a table over 0 to 1
+real between(__global const real *table, real u, int points) {
+    real place = u * (points - 1);
+    int below = min((int)place, points - 2);
+    return table[below] + (place - below) * (table[below + 1] - table[below]);
+}
+
+// A direction turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1).
+// The two directions across: Duff et al., Building an orthonormal basis, revisited (JCGT 6, 2017)
+real3 turn(real3 d, real lost, real around) {
+    real sine = sqrt(lost * (2 - lost)), cosine = 1 - lost, u, v;
+    v = sincos(around * TWO_PI, &u);
+    u *= sine;
+    v *= sine;
+    real sign = copysign((real)1, d.z), a = -1 / (sign + d.z), b = d.x * d.y * a;
+    real3 t = (real3)(cosine * d.x + u * (1 + sign * d.x * d.x * a) + v * b,
+                      cosine * d.y + u * sign * b + v * (sign + d.y * d.y * a),
+                      cosine * d.z - u * sign * d.x - v * d.y);
+    return t * ((real)1.5 - (real)0.5 * dot(t, t)); // rounding does not add up
+}
+
+// 1 - cos of a scatter: Henyey-Greenstein, without cancellation straight ahead, or simplified Liu for a share of them
+real scatter(real u, real which) {
+    if (which < LIU_SHARE)
+        return 2 - 2 * EXP2(LIU_BETA * LOG2(u));
+    real s = 2 * u - 1, below = 1 / (1 + MEAN_COSINE * s);
+    return (1 - MEAN_COSINE) * (1 - s) * below * ((1 - MEAN_COSINE * MEAN_COSINE) * below + 1 - MEAN_COSINE) / 2;
+}
+
+real polynomial(const real x, const real *coefficients, int count) {
+    real sum = 0;
+    for (int power = count - 1; power >= 0; power--)
+        sum = sum * x + coefficients[power];
+    return sum;
+}
+
+real index_of(real wavelength) {
+    const real coefficients[] = INDEX;
+    return polynomial(wavelength / 1000, coefficients, 5);
+}
+
+real group_of(real wavelength) {
+    const real coefficients[] = GROUP;
+    return polynomial(wavelength / 1000, coefficients, 4);
+}
+
+real angular(real cosine) {
+    const real coefficients[] = ANGULAR;
+    return polynomial(cosine, coefficients, ANGULARS);
+}
+
+int3 cell_of(real3 place) {
+    return convert_int3_rtn((place - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL));
+}
+
+// Share of a photon that counts at a detector: its wavelength's, its direction's, and the oversize factor's
+real weight_of(__global const real *acceptance, real wavelength, real3 ahead) {
+    real place = clamp(wavelength - WAVELENGTH_LOW, (real)0, (real)(ACCEPTANCES - 1)); // nm by nm
+    int below = min((int)place, ACCEPTANCES - 2);
+    real share = acceptance[below] + (place - below) * (acceptance[below + 1] - acceptance[below]);
+    return share * fmax(angular(ahead.z), (real)0) / (OVERSIZE * OVERSIZE);
+}
+
+// A hit beyond the capacity is counted, not written: the host then repeats the batch with more room
+#define RECORD(detector, enters) { \
+    uint slot = atomic_inc(found); \
+    real3 met = place + ahead * (enters); \
+    if (slot < capacity) \
+        hits[slot] = (Hit){photon, detector, scatters, along / SPEED + (path + (enters)) * time_per_m, \
+                           met.x, met.y, met.z, ahead.x, ahead.y, ahead.z, wavelength, \
+                           weight_of(acceptance, wavelength, ahead), path + (enters)}; \
+}
+
+__kernel void propagate(
+    const ulong first, const uint photons, const uint seed_low, const uint seed_high,
+    __global const real4 *layers,     // effective scattering and dust's absorption at 400 nm, in 1/m; warmth of pure ice
+    __global const real *wavelengths, // where the spectrum's distribution has reached 0 to 1
+    __global const real *profile,     // the same of a cascade's length, in m
+    __global const real *acceptance,  // from WAVELENGTH_LOW to WAVELENGTH_HIGH
+    __global const uint *cells,       // where a cell's detectors begin among the members
+    __global const uint *members,
+    __global const real4 *detectors,
+    __global Hit *hits, const uint capacity, __global uint *found,
+    __global uint *fates, __global End *ends)
+{
+    uint item = get_global_id(0);
+    if (item >= photons)
+        return;
+    ulong photon = first + item;
+    uint4 counter = (uint4)(0u, 0u, (uint)photon, (uint)(photon >> 32));
+    uint2 key = (uint2)(seed_low, seed_high);
+
+    // emission
+    uint4 word = philox(counter, key);
+    real wavelength = between(wavelengths, UNIFORM(word.x), WAVELENGTHS);
+    real absorption = -LOG2(UNIFORM(word.y)) * LN_2; // in absorption lengths: all that the photon has
+    real around = UNIFORM(word.z), along = 0;
+    real n = index_of(wavelength);
+    real3 ahead = (real3)(AXIS_X, AXIS_Y, AXIS_Z);
+#if SOURCE == POINT
+    ahead = turn((real3)(0, 0, 1), 2 * UNIFORM(word.w), around);
+#elif SOURCE == TRACK
+    along = UNIFORM(word.w) * LENGTH;
+    ahead = turn(ahead, 1 - 1 / n, around);
+#elif SOURCE == CASCADE
+    along = between(profile, UNIFORM(word.w), PROFILES);
+    // the charged particle's direction, then its Cherenkov cone
+    counter.x = 1;
+    word = philox(counter, key);
+    real lost = EXP2(LOG2(-LOG2(1 - UNIFORM(word.x) * CASCADE_ALL) * LN_2 / CASCADE_B) / CASCADE_A);
+    ahead = turn(turn(ahead, fmin(lost, (real)2), UNIFORM(word.y)), 1 - 1 / n, around);
+#endif
+    real3 place = (real3)(SOURCE_X, SOURCE_Y, SOURCE_Z) + (real3)(AXIS_X, AXIS_Y, AXIS_Z) * along;
+    real path = 0, time_per_m = n * group_of(wavelength) / SPEED;
+
+    // what the wavelength does to each layer's numbers
+    real ratio = LOG2(wavelength / 400);
+    real scattering_scale = EXP2(-ALPHA * ratio) / (1 - MEAN_COSINE);
+    real dust_scale = EXP2(-KAPPA * ratio), pure = PURE_A * exp(-PURE_B / wavelength);
+    int layer = clamp((int)floor((place.z - BOTTOM) / THICKNESS), 0, LAYERS - 1);
+
+    uint scatters = 0, fate;
+    for (;;) {
+        counter.x = 2 + scatters;
+        word = philox(counter, key);
+
+        // through the layers to the next scatter, or to where the photon is absorbed
+        real scattering = -LOG2(UNIFORM(word.x)) * LN_2, step = 0;
+        bool up = ahead.z > 0, absorbed;
+        for (;;) {
+            real4 ice = layers[layer];
+            real b = ice.x * scattering_scale, a = ice.y * dust_scale + ice.z * pure;
+            real to_scatter = scattering / b, to_end = absorption / a, room = INFINITY;
+            if (layer != (up ? LAYERS - 1 : 0) && ahead.z != 0)
+                room = fmax((BOTTOM + THICKNESS * (layer + up) - place.z) / ahead.z - step, (real)0);
+            absorbed = to_end <= to_scatter;
+            real part = fmin(to_scatter, to_end);
+            if (part < room) {
+                step += part;
+                absorption -= part * a;
+                break;
+            }
+            step += room;
+            scattering -= room * b;
+            absorption -= room * a;
+            layer += up ? 1 : -1;
+        }
+
+        // detectors on the way, through the cells that hold any
+        real3 next = place + ahead * step;
+        real nearest = INFINITY;
+        uint seen = 0;
+        int3 here = cell_of(place), there = cell_of(next);
+        int3 low = max(min(here, there), (int3)(0)), high = min(max(here, there), (int3)(GRID_NX, GRID_NY, GRID_NZ) - 1);
+        for (int cz = low.z; cz <= high.z; cz++)
+        for (int cy = low.y; cy <= high.y; cy++)
+        for (int cx = low.x; cx <= high.x; cx++) {
+            int cell = (cz * GRID_NY + cy) * GRID_NX + cx;
+            for (uint member = cells[cell]; member < cells[cell + 1]; member++) {
+                uint detector = members[member];
+                real3 to = detectors[detector].xyz - place;
+                real closest = dot(to, ahead);
+                real3 across = to - ahead * closest;
+                // the oversize factor widens a sphere across the photon's way, not along it
+                real depth2 = RADIUS * RADIUS - dot(across, across) / (OVERSIZE * OVERSIZE);
+                if (depth2 <= 0)
+                    continue;
+                real enters = closest - sqrt(depth2);
+                if (enters < 0 || enters > step)
+                    continue;
+                int3 where = cell_of(place + ahead * enters);
+                if (where.x != cx || where.y != cy || where.z != cz) // seen from another cell
+                    continue;
+#if STOPS_AT_HIT
+                if (enters >= nearest)
+                    continue;
+#endif
+                nearest = enters;
+                seen = detector;
+#if !STOPS_AT_HIT
+                RECORD(detector, enters)
+#endif
+            }
+        }
+#if STOPS_AT_HIT
+        if (nearest <= step) {
+            RECORD(seen, nearest)
+            path += nearest;
+            place += ahead * nearest;
+            fate = DETECTED;
+            break;
+        }
+#endif
+        path += step;
+        place = next;
+        if (absorbed) {
+            fate = ABSORBED;
+            break;
+        }
+        if (dot(place, place) > WORLD * WORLD) {
+            fate = ESCAPED;
+            break;
+        }
+        if (++scatters == MOST_SCATTERS) {
+            fate = STOPPED;
+            break;
+        }
+        ahead = turn(ahead, scatter(UNIFORM(word.y), UNIFORM(word.w)), UNIFORM(word.z));
+    }
+    atomic_inc(&fates[fate]);
+    atomic_add(&fates[SCATTERS], scatters);
+#ifdef ENDS
+    ends[item] = (End){fate, scatters, place.x, place.y, place.z, path};
+#endif
+}
