@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from submit.explain_cause import WHOSE
@@ -76,10 +78,14 @@ def _group(group: Sequence[Told]) -> str:
     names = ", ".join(one.job for one in group[:MOST_NAMED])
     more = f" and {len(group) - MOST_NAMED} more" if len(group) > MOST_NAMED else ""
     wordings: dict[str, Told] = {}
-    for one in group:
-        wordings.setdefault(one.cause.what, one)
+    for one in group:  # numbers alone make no other wording
+        wordings.setdefault(re.sub(r"\d+", "", one.cause.what), one)
     first, *others = wordings.values()
-    lines = [f"{len(group)} {'job' if len(group) == 1 else 'jobs'}: {names}{more}", *_cause(first)]
+    cause = replace(first.cause, mend=first.cause.mend.replace(first.job, "JOB" if len(group) > 1 else first.job))
+    lines = [
+        f"{len(group)} {'job' if len(group) == 1 else 'jobs'}: {names}{more}",
+        *_cause(replace(first, cause=cause)),
+    ]
     also = [f"{other.job}: {other.cause.what}" for other in others[: MOST_VARIANTS - 1]]
     if len(others) >= MOST_VARIANTS:
         also.append(f"and {len(others) - MOST_VARIANTS + 1} more wordings: osgdl explain JOB")

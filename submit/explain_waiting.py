@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from submit.eventlog import JobHistory
-from submit.explain_cause import MACHINE, NOBODY, REQUEST, UNCLEAR, Cause
+from submit.explain_cause import MACHINE, NOBODY, UNCLEAR, Cause
 from submit.explain_log import Evidence
 
 # how long a job may be idle before the explanation of a folder names it: GPU jobs of the OSPool wait minutes to hours
@@ -51,7 +51,7 @@ def idle(history: JobHistory, seen: Evidence, now: float) -> Cause:
     return Cause(
         "idle",
         f"no machine has taken it for {span(waited)}",
-        NOBODY if waited < IDLE_LONG_S else REQUEST,
+        NOBODY if waited < IDLE_LONG_S else UNCLEAR,
         True,
         "GPUs of the OSPool are often taken for hours; a request that no machine can meet waits for ever",
         "osgdl match FILE.sub shows how many machines could take it, and which line of the request costs most",

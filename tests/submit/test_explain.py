@@ -208,6 +208,7 @@ def test_many_jobs_of_one_log(tmp_path: Path) -> None:
     assert len(told) == 2000 and len(explain_table.groups(told)) == 1
     shown = explain_table.text(told)
     assert shown.startswith("2000 jobs: 7.0, 7.1, ") and "and 1990 more" in shown
+    assert "condor_rm JOB" in shown
 
 
 # ---- the table of holds
