@@ -37,6 +37,7 @@ class Told:
         places: where it ran, in order.
         evidence: what it is concluded from, a line each.
         tail: the last lines of its stderr, where nothing else says what happened.
+        node: of the workflow that it belongs to.
     """
 
     job: str
@@ -46,6 +47,7 @@ class Told:
     places: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
+    node: str = ""
     log: str = ""
     err: str = ""
 
@@ -64,6 +66,7 @@ class Told:
             "places": self.places,
             "evidence": self.evidence,
             "stderr_end": self.tail,
+            "node": self.node,
             "log": self.log,
             "stderr": self.err,
         }
@@ -104,6 +107,7 @@ def told(
         places=[start.site or start.machine for start in history.starts if start.site or start.machine],
         evidence=lines,
         tail=end,
+        node=evidence.node,
         log=log,
         err=err if said else "",
     )
@@ -218,7 +222,7 @@ class _Job:
             return self._ended(self.history.exit_code, over=True)
         waits = "it has ended"
         unused = [match.failure for match in self.said.matches if not match.failure.certain] if self.said else []
-        if unused and self.seen.gpus:
+        if unused and self.seen.gpus and self.said and not self.said.simulated:
             row = unused[0]
             what = f"done, exit code 0; but its stderr says that the GPU was not used: {row.diagnosis}"
             return Cause(f"gpu-unused/{row.id}", what, IMAGE, False, waits, row.fix, certain=False)

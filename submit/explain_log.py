@@ -13,6 +13,7 @@ from submit.errors import KitError
 from submit.eventlog import IN_STARTED, Name
 
 _CODE = re.compile(r"Code (\d+) Subcode (-?\d+)")
+_NODE = re.compile(r'DAGNodeName = "([^"]*)"|DAG Node: (.*)')  # the job's own log, DAGMan's
 _MEASURED = re.compile(r"^\t(\d+)  -  MemoryUsage of job \(MB\)", re.MULTILINE)
 _FACTS = {"GPUs_Capability": "capability", "GPUs_GlobalMemoryMb": "memory_mb"}
 
@@ -30,6 +31,7 @@ class Evidence:
         provisioned: memory of the slot, MB.
         codes: the exit code or signal of every end: ("exit code 75", site).
         errors: what starters and shadows complained of, last ones last.
+        node: of the workflow that it belongs to.
         sending: since when its input is on the way to a machine; None where it is not.
         silent: since when the machine is out of reach, and the reason; None where it is not.
     """
@@ -45,13 +47,16 @@ class Evidence:
     errors: list[str] = field(default_factory=list)
     silent: tuple[int, str] | None = None
     sending: int | None = None
+    node: str = ""
     _site: str = ""
 
     def add(self, event: events.Event) -> None:
         """Take in an event of this job."""
         if event.type != events.TRANSFER:
             self.sending = None
-        if event.type == events.EXECUTE:
+        if event.type == events.SUBMIT:
+            self.node = next((own or dagman for own, dagman in _NODE.findall(event.text)), "").strip()
+        elif event.type == events.EXECUTE:
             self._execute(event.get("ExecuteProps") or {})
         elif event.type == events.IMAGE_SIZE:
             if found := _MEASURED.search(event.text):

@@ -36,6 +36,7 @@ WAITING = {
     failures.WARNING: "the job goes on",
 }
 SYMPTOMS = Path(__file__).parent / "data" / "symptoms.toml"
+_SIMULATED = re.compile(r"^(?:preflight  fine: simulated |simulated GPU \()", re.MULTILINE)
 _TRACEBACK = re.compile(r"^(?:\s*\| ?)?Traceback \(most recent call last\):\s*$")
 _RAISED = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration|Warning|Input|Machine)\b(?::|$)"
@@ -68,6 +69,7 @@ class Explanation:
         sentence: all of it in one line.
         last_word: the line that ended the program: number from 1, and the line; (0, "") where there is none.
         tail: the last lines that are not empty.
+        simulated: the kit computed on the CPU of the local pool, and said so.
     """
 
     matches: list[Match]
@@ -75,6 +77,7 @@ class Explanation:
     sentence: str
     last_word: tuple[int, str]
     tail: list[str]
+    simulated: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
@@ -115,7 +118,9 @@ def explain(text: str, facts: Mapping[str, float] | None = None) -> Explanation:
     possible = [] if facts else [m for m in _with_conditions(text) if m.failure.id not in seen]
     lines = text.split("\n")
     tail = [line.rstrip()[:LONGEST_LINE] for line in lines if line.strip()][-LAST_LINES:]
-    return Explanation(certain, possible, _sentence(certain, possible), _last_word(lines), tail)
+    return Explanation(
+        certain, possible, _sentence(certain, possible), _last_word(lines), tail, bool(_SIMULATED.search(text))
+    )
 
 
 @lru_cache(maxsize=1)

@@ -91,6 +91,12 @@ def test_a_running_job_points_inside(project: Path) -> None:
     assert f"condor_tail {job}.0" in text and f"condor_ssh_to_job {job}.0" in text and "docs/look-inside.md" in text
 
 
+def test_a_node_of_a_workflow_is_named(project: Path) -> None:
+    job = number("dag-bug")
+    shutil.copy(RECORDED / "dag-bug" / "job.log", project / "logs" / f"{job}.log")
+    assert osgdl(job)[1].startswith(f"job {job}.0 (node A): done since ")
+
+
 def test_json(project: Path) -> None:
     code, text = osgdl("--json")
     told = json.loads(text)
