@@ -91,6 +91,12 @@ def test_there_are_enough_and_none_is_left_over() -> None:
     assert len({row["name"] for row in ROWS}) == len(ROWS)
 
 
+def test_the_page_has_the_numbers() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "when-a-job-fails.md").read_text()
+    assert f"hold {len(ROWS)} failures" in page and f"{len(RECORDED)} were made on HTCondor" in page
+    assert f"{len(ROWS) - len(RECORDED)} were composed" in page
+
+
 @pytest.mark.parametrize("row", RECORDED, ids=[row["name"] for row in RECORDED])
 def test_a_recording_is_small_and_names_no_machine_of_ours(row: dict[str, Any]) -> None:
     files = list((HERE / "recorded" / row["name"]).iterdir())
