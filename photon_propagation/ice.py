@@ -18,10 +18,11 @@ HEADER = {
     "alpha": (-10.0, 10.0),
     "kappa": (-10.0, 10.0),
     "A": (0.0, 1e9),
-    "B": (0.0, 1e6),
+    "B": (0.0, 2e4),
     "g": (0.0, 0.999),
     "liu_share": (0.0, 1.0),
 }
+LEAST = 1e-6  # 1/m, of scattering or absorption: every photon comes to its end
 COLUMNS = ("depth", "scattering", "dust", "warmer")
 MOST_LAYERS = 100_000
 
@@ -92,13 +93,16 @@ def read(name: str, depth: float) -> Ice:
                 raise BadInput(where, f"{key} = {value}", f"{low:g} to {high:g}", mend)
         elif text:
             rows.append(numbers(where, text, COLUMNS, mend))
-            if min(rows[-1][:3]) < 0 or rows[-1][3] < -100:
-                raise BadInput(where, text, "depth, scattering and dust not below 0, warmer not below -100", mend)
+            if min(rows[-1][:3]) < 0 or rows[-1][3] <= -100:
+                raise BadInput(where, text, "depth, scattering and dust not below 0, warmer above -100", mend)
     missing = [key for key in HEADER if key not in header]
     if missing or not 1 <= len(rows) <= MOST_LAYERS:
         held = f"no {missing[0]}" if missing else f"{len(rows)} layers"
         wanted = "`name = value` for " + ", ".join(HEADER) + f"; 1 to {MOST_LAYERS} layers"
         raise BadInput(path, held, wanted, f"edit {path}; {TABLES / 'layered.txt'} is an example")
+    if header["A"] < 1 and min(max(row[1:3]) for row in rows) < LEAST:
+        wanted = f"scattering or dust of {LEAST:g} in every layer, or A of 1 or more"
+        raise BadInput(path, "a layer without scattering and absorption", wanted, f"edit {path}")
     return _upwards(path, np.array(sorted(rows, reverse=True)), header, depth, hashlib.sha256(content).hexdigest())
 
 

@@ -105,7 +105,7 @@ real angular(real cosine) {
 }
 
 int3 cell_of(real3 place) {
-    return convert_int3_rtn((place - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL));
+    return convert_int3_sat_rtn((place - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL));
 }
 
 // Share of a photon that counts at a detector: its wavelength's, its direction's, and the oversize factor's

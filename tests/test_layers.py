@@ -13,7 +13,7 @@ REPO = Path(__file__).resolve().parent.parent
 # docs/design.md, Layout
 LAYERS = [
     {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group", "events"}
-    | {"explain_cause", "explain_holds"},
+    | {"explain_cause", "explain_holds", "start"},
     {
         "images",
         "definition",
@@ -30,16 +30,16 @@ LAYERS = [
     | {"trials", "trainer", "dag_file", "named_files", "toml_lines", "faults"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
-    | {"sampler", "slot_time", "explain_exit", "explain_log"},
+    | {"sampler", "stays", "explain_exit", "explain_log"},
     {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
-    | {"fold_views", "node_job", "rungs", "runs", "account", "explain_request", "explain_waiting"},
+    | {"fold_views", "node_job", "rungs", "runs", "slot_time", "explain_request", "explain_waiting"},
     {
         "rendering",
         "apptainer",
         "follow",
         "jobs",
         "ads",
-        "report_advice",
+        "account",
         "explain_job",
         "pool_table",
         "rules",
@@ -55,7 +55,7 @@ LAYERS = [
     },
     {
         "project",
-        "report",
+        "report_advice",
         "scaling",
         "extension",
         "harm",
@@ -73,9 +73,9 @@ LAYERS = [
         "explain_table",
     },
     {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"}
-    | {"halving", "harm_setup", "tryout_outcome", "report_page"},
-    {"preview_table", "staging", "stage_store_table", "folds", "tryout", "report_text"},
-    {"stage_text", "tryout_text"},
+    | {"halving", "harm_setup", "tryout_outcome", "report"},
+    {"preview_table", "staging", "stage_store_table", "folds", "tryout", "report_page"},
+    {"stage_text", "tryout_text", "report_text"},
     {"cli_explain", "cli_report", "cli_request", "cli_scale", "cli_stage", "cli_try", "cli_workflow"},
     {"cli"},
     {"__main__"},
@@ -105,7 +105,9 @@ def test_submit_imports_point_down(file: Path) -> None:
         parts = name.split(".")
         if parts[0] == "submit" and parts[1] != "runtime":
             assert LEVEL[parts[1]] < LEVEL[file.stem], f"{file.name} imports {name}"
-        assert parts[0] not in ("unet_segmentation", "photon_propagation"), f"{file.name} imports {name}: a job's program"
+        assert parts[0] not in ("unet_segmentation", "photon_propagation"), (
+            f"{file.name} imports {name}: a job's program"
+        )
 
 
 @pytest.mark.parametrize("file", sorted((REPO / "unet_segmentation").glob("*.py")), ids=lambda file: file.stem)
