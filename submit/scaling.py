@@ -81,7 +81,13 @@ class _Files:
 
     def __init__(self, submit_file: Path) -> None:
         self.submit = Description.read(submit_file)
-        self.config = TomlLines.read(submit_file.with_name(CONFIG))
+        config = submit_file.with_name(CONFIG)
+        if not config.is_file():
+            raise KitError(
+                f"{config}: not there; the U-Net's settings are wanted, to be scaled with the request. For a script of "
+                f"your own write request_gpus, request_cpus and request_memory in {submit_file.name} by hand."
+            )
+        self.config = TomlLines.read(config)
 
     def path(self, name: str) -> Path:
         return self.config.path if "." in name else self.submit.path
