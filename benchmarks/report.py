@@ -26,10 +26,8 @@ def main() -> None:
         read = time.perf_counter()
         page, text = report_page.html(found), report_text.text(found)
         done = time.perf_counter()
-    print(
-        f"{len(found.accounts)} jobs: {read - began:.1f} s to read, {done - read:.1f} s to write, {len(text)} characters"
-    )
-    print(f"the page has {len(page.encode()) / 1e6:.2f} MB")
+    print(f"{len(found.accounts)} jobs: {read - began:.1f} s to read, {done - read:.1f} s to write")
+    print(f"the page has {len(page.encode()) / 1e6:.2f} MB, the text {len(text)} characters")
 
 
 if __name__ == "__main__":

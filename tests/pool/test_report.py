@@ -1,4 +1,4 @@
-"""A run with an eviction, a hold, a bad machine and files that do not come: every second of the slots is accounted for."""
+"""An eviction, a hold, a bad machine and files that do not come: every second of the slots is accounted for."""
 
 from __future__ import annotations
 
