@@ -13,6 +13,7 @@ def explain(
         list[str] | None,
         typer.Argument(metavar="[JOB|DIR|LOG|FILE.err]...", help="Job numbers, folders, event logs; none: here."),
     ] = None,
+    local: Annotated[bool, typer.Option("--local", help="The local pool, though HTCondor is installed here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Why jobs failed, are held or stay idle: what happened, whose fault it is, whether waiting helps, what mends it.
@@ -30,6 +31,6 @@ def explain(
     if found := explainer.stderr_of(chosen):
         typer.echo(explain_table.stderr_json(found) if as_json else explain_table.stderr_text(found))
         raise typer.Exit(int(bool(found.matches)))
-    told = explainer.jobs(chosen, Path())
+    told = explainer.jobs(chosen, Path(), local=local)
     typer.echo(explain_table.as_json(told) if as_json else explain_table.text(told))
     raise typer.Exit(int(any(one.failed for one in told)))

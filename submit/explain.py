@@ -46,14 +46,17 @@ def stderr_of(targets: Sequence[str]) -> Explanation | None:
     return None
 
 
-def jobs(targets: Sequence[str], here: Path, *, now: float | None = None, ask: bool = True) -> list[Told]:
+def jobs(
+    targets: Sequence[str], here: Path, *, now: float | None = None, ask: bool = True, local: bool = False
+) -> list[Told]:
     """The jobs that these words name, explained, oldest first.
 
     Args:
         targets: CLUSTER or CLUSTER.PROCESS, folders, event logs; none: the folder `here`. Jobs named by their numbers
             are told whatever their state, those of a folder or log only where they failed, are held or are idle for
             long.
-        ask: the queue and the history too, about as many jobs as MOST_ADS.
+        ask: the queue and the history too, where there are no more jobs than MOST_ADS.
+        local: those of the local pool, though HTCondor is installed here.
 
     Raises:
         KitError: a place is not there, or no log has a job of that number.
@@ -67,7 +70,8 @@ def jobs(targets: Sequence[str], here: Path, *, now: float | None = None, ask: b
         names = sorted({name for match in wanted for name in _named(match, known, places or [here])})
     else:
         names = sorted(name for name, job in known.histories.items() if _told_of(job, moment))
-    return _explained(names, known, moment, ask)
+    ads = _ads(names, known.logs, local) if ask and len(names) <= MOST_ADS else {}
+    return _explained(names, known, moment, ads)
 
 
 def _named(match: re.Match[str], known: Jobs, places: Sequence[Path]) -> list[Name]:
@@ -92,11 +96,10 @@ def _told_of(job: JobHistory, now: float) -> bool:
     return job.state in ("held", "removed")
 
 
-def _explained(names: Sequence[Name], known: Jobs, now: float, ask: bool) -> list[Told]:
+def _explained(names: Sequence[Name], known: Jobs, now: float, ads: Mapping[Name, Mapping[str, Any]]) -> list[Told]:
     logs: dict[Path, list[Name]] = {}
     for name in names:
         logs.setdefault(known.logs[name], []).append(name)
-    ads = _ads(names, known.logs) if ask and len(names) <= MOST_ADS else {}
     found: dict[Name, Told] = {}
     for log, those in logs.items():
         evidence = explain_log.read(log, those)
@@ -163,7 +166,7 @@ def _stderr(log: Path, name: Name, patterns: Iterable[tuple[Path, str]], ad: Map
 # ---- ads
 
 
-def _ads(names: Sequence[Name], logs: Mapping[Name, Path]) -> dict[Name, dict[str, Any]]:
+def _ads(names: Sequence[Name], logs: Mapping[Name, Path], local: bool) -> dict[Name, dict[str, Any]]:
     """Of these jobs, as far as a queue knows them whose job of that number has the same log; none without HTCondor."""
     found: dict[Name, dict[str, Any]] = {}
     for command in ("condor_q", "condor_history"):
@@ -171,7 +174,7 @@ def _ads(names: Sequence[Name], logs: Mapping[Name, Path]) -> dict[Name, dict[st
         if not missing:
             break
         limit = ["-limit", str(len(missing))] if command == "condor_history" else []
-        for ad in _ask([command, *(f"{c}.{p}" for c, p in missing), *limit, "-json", "-attributes", ATTRIBUTES]):
+        for ad in _ask([command, *(f"{c}.{p}" for c, p in missing), *limit, "-json", "-attributes", ATTRIBUTES], local):
             with suppress(KeyError, TypeError, ValueError):
                 name = (int(ad["ClusterId"]), int(ad["ProcId"]))
                 if name in logs and Path(str(ad["UserLog"])).resolve() == logs[name].resolve():
@@ -179,9 +182,9 @@ def _ads(names: Sequence[Name], logs: Mapping[Name, Path]) -> dict[Name, dict[st
     return found
 
 
-def _ask(command: list[str]) -> list[dict[str, Any]]:
+def _ask(command: list[str], local: bool) -> list[dict[str, Any]]:
     with suppress(KitError, OSError, subprocess.TimeoutExpired, ValueError):
-        if shutil.which(command[0]):
+        if shutil.which(command[0]) and not local:
             done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
         elif pool.init_pid() is not None:
             done = pool.run(command, cwd=Path("/"), timeout=ASK_S)

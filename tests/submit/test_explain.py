@@ -175,7 +175,7 @@ class Queue:
     def __init__(self, ads: list[dict[str, Any]]) -> None:
         self.ads, self.asked = ads, 0
 
-    def __call__(self, command: list[str]) -> list[dict[str, Any]]:
+    def __call__(self, command: list[str], local: bool) -> list[dict[str, Any]]:
         self.asked += 1
         return self.ads
 
