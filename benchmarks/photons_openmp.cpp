@@ -72,7 +72,7 @@ static inline real between(const std::vector<real> &table, real u) {
 static inline Vector turn(Vector d, real lost, real around) {
     real sine = std::sqrt(lost * (2 - lost)), cosine = 1 - lost, angle = around * TWO_PI;
     real u = sine * std::cos(angle), v = sine * std::sin(angle);
-    real sign = std::copysign(1.0f, d.z), a = -1 / (sign + d.z), b = d.x * d.y * a;
+    real sign = d.z < 0 ? -1.0f : 1.0f, a = -1 / (sign + d.z), b = d.x * d.y * a;
     Vector t = {cosine * d.x + u * (1 + sign * d.x * d.x * a) + v * b,
                 cosine * d.y + u * sign * b + v * (sign + d.y * d.y * a),
                 cosine * d.z - u * sign * d.x - v * d.y};
@@ -93,7 +93,7 @@ template <int count> static inline real polynomial(real x, const real (&coeffici
     return sum;
 }
 
-static inline int cell_of(real place, real corner) { return int(std::floor((place - corner) * (1 / CELL))); }
+static inline int cell_of(real place, real corner) { return int((place - corner) * (1 / CELL)); }
 
 static void propagate(uint64_t photon, uint32_t seed_low, uint32_t seed_high, const Tables &tables, Counts &counts,
                       std::vector<Hit> &hits) {

@@ -22,7 +22,7 @@ HEADER = {
     "g": (0.0, 0.999),
     "liu_share": (0.0, 1.0),
 }
-LEAST = 1e-6  # 1/m, of scattering or absorption: every photon comes to its end
+LEAST = 1e-6  # 1/m, of scattering and absorption: every photon comes to its end, and places can be counted in cells
 COLUMNS = ("depth", "scattering", "dust", "warmer")
 MOST_LAYERS = 100_000
 
@@ -100,10 +100,15 @@ def read(name: str, depth: float) -> Ice:
         held = f"no {missing[0]}" if missing else f"{len(rows)} layers"
         wanted = "`name = value` for " + ", ".join(HEADER) + f"; 1 to {MOST_LAYERS} layers"
         raise BadInput(path, held, wanted, f"edit {path}; {TABLES / 'layered.txt'} is an example")
-    if header["A"] < 1 and min(max(row[1:3]) for row in rows) < LEAST:
-        wanted = f"scattering or dust of {LEAST:g} in every layer, or A of 1 or more"
-        raise BadInput(path, "a layer without scattering and absorption", wanted, f"edit {path}")
-    return _upwards(path, np.array(sorted(rows, reverse=True)), header, depth, hashlib.sha256(content).hexdigest())
+    made = _upwards(path, np.array(sorted(rows, reverse=True)), header, depth, hashlib.sha256(content).hexdigest())
+    middles = made.bottom + (np.arange(len(rows)) + 0.5) * made.thickness
+    for wavelength in (300.0, 600.0):
+        scattering, absorption = made.coefficients(middles, np.full(len(rows), wavelength))
+        both = scattering + absorption
+        if not (np.isfinite(both).all() and both.min() >= LEAST):
+            held = f"scattering and absorption of {both.min():g} together at {wavelength:g} nm"
+            raise BadInput(path, held, f"{LEAST:g} or more in every layer", f"edit {path}")
+    return made
 
 
 def _upwards(path: Path, table: NDArray[np.float64], header: dict[str, float], depth: float, sha256: str) -> Ice:

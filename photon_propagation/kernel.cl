@@ -9,16 +9,26 @@ typedef double real;
 typedef double3 real3;
 typedef double4 real4;
 #define UNIFORM(word) (((word) + 0.5) * 0x1p-32)
-#define LOG2(x) log2(x)
-#define EXP2(x) exp2(x)
+#define LOG2 log2
+#define EXP2 exp2
+#define SQRT sqrt
+#define SIN sin
+#define COS cos
 #else
 typedef float real;
 typedef float3 real3;
 typedef float4 real4;
 #define UNIFORM(word) ((((word) >> 8) + 0.5f) * 0x1p-24f)
-#define LOG2(x) native_log2(x)
-#define EXP2(x) native_exp2(x)
+// a direction is made a unit again at each turn: what a device is quick at is exact enough
+#define LOG2 native_log2
+#define EXP2 native_exp2
+#define SQRT native_sqrt
+#define SIN native_sin
+#define COS native_cos
 #endif
+// not min, max, dot, floor: on the CPU, PoCL calls these and does not inline them
+#define LEAST(a, b) ((a) < (b) ? (a) : (b))
+#define INNER(a, b) ((a).x * (b).x + (a).y * (b).y + (a).z * (b).z)
 
 #define POINT 0
 #define BEAM 1
@@ -44,13 +54,16 @@ typedef struct {
 
 // Philox4x32-10 (Salmon et al., SC11): four words from a counter and a key
 uint4 philox(uint4 c, uint2 key) {
+    uint x = c.x, y = c.y, z = c.z, w = c.w;
     for (int round = 0; round < 10; round++) {
-        uint high0 = mul_hi(0xD2511F53u, c.x), low0 = 0xD2511F53u * c.x;
-        uint high1 = mul_hi(0xCD9E8D57u, c.z), low1 = 0xCD9E8D57u * c.z;
-        c = (uint4)(high1 ^ c.y ^ key.x, low1, high0 ^ c.w ^ key.y, low0);
+        ulong left = (ulong)0xD2511F53u * x, right = (ulong)0xCD9E8D57u * z;
+        x = (uint)(right >> 32) ^ y ^ key.x;
+        y = (uint)right;
+        z = (uint)(left >> 32) ^ w ^ key.y;
+        w = (uint)left;
         key += (uint2)(0x9E3779B9u, 0xBB67AE85u);
     }
-    return c;
+    return (uint4)(x, y, z, w);
 }
 
 // Linear between the points of a table over 0 to 1
@@ -63,15 +76,13 @@ real between(__global const real *table, real u, int points) {
 // A direction turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1).
 // The two directions across: Duff et al., Building an orthonormal basis, revisited (JCGT 6, 2017)
 real3 turn(real3 d, real lost, real around) {
-    real sine = sqrt(lost * (2 - lost)), cosine = 1 - lost, u, v;
-    v = sincos(around * TWO_PI, &u);
-    u *= sine;
-    v *= sine;
-    real sign = copysign((real)1, d.z), a = -1 / (sign + d.z), b = d.x * d.y * a;
+    real sine = SQRT(lost * (2 - lost)), cosine = 1 - lost, angle = around * TWO_PI;
+    real u = sine * COS(angle), v = sine * SIN(angle);
+    real sign = d.z < 0 ? -1 : 1, a = -1 / (sign + d.z), b = d.x * d.y * a;
     real3 t = (real3)(cosine * d.x + u * (1 + sign * d.x * d.x * a) + v * b,
                       cosine * d.y + u * sign * b + v * (sign + d.y * d.y * a),
                       cosine * d.z - u * sign * d.x - v * d.y);
-    return t * ((real)1.5 - (real)0.5 * dot(t, t)); // rounding does not add up
+    return t * ((real)1.5 - (real)0.5 * INNER(t, t)); // rounding does not add up
 }
 
 // 1 - cos of a scatter: Henyey-Greenstein, without cancellation straight ahead, or simplified Liu for a share of them
@@ -104,8 +115,10 @@ real angular(real cosine) {
     return polynomial(cosine, coefficients, ANGULARS);
 }
 
+// A place just below the grid counts to its first cells: that costs a look, and loses nothing
 int3 cell_of(real3 place) {
-    return convert_int3_sat_rtn((place - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL));
+    real3 at = (place - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL);
+    return (int3)((int)at.x, (int)at.y, (int)at.z);
 }
 
 // Share of a photon that counts at a detector: its wavelength's, its direction's, and the oversize factor's
@@ -186,10 +199,12 @@ __kernel void propagate(
             real4 ice = layers[layer];
             real b = ice.x * scattering_scale, a = ice.y * dust_scale + ice.z * pure;
             real to_scatter = scattering / b, to_end = absorption / a, room = INFINITY;
-            if (layer != (up ? LAYERS - 1 : 0) && ahead.z != 0)
-                room = fmax((BOTTOM + THICKNESS * (layer + up) - place.z) / ahead.z - step, (real)0);
+            if (layer != (up ? LAYERS - 1 : 0) && ahead.z != 0) {
+                room = (BOTTOM + THICKNESS * (layer + up) - place.z) / ahead.z - step;
+                room = room < 0 ? 0 : room;
+            }
             absorbed = to_end <= to_scatter;
-            real part = fmin(to_scatter, to_end);
+            real part = LEAST(to_scatter, to_end);
             if (part < room) {
                 step += part;
                 absorption -= part * a;
@@ -214,10 +229,10 @@ __kernel void propagate(
             for (uint member = cells[cell]; member < cells[cell + 1]; member++) {
                 uint detector = members[member];
                 real3 to = detectors[detector].xyz - place;
-                real closest = dot(to, ahead);
+                real closest = INNER(to, ahead);
                 real3 across = to - ahead * closest;
                 // the oversize factor widens a sphere across the photon's way, not along it
-                real depth2 = RADIUS * RADIUS - dot(across, across) / (OVERSIZE * OVERSIZE);
+                real depth2 = RADIUS * RADIUS - INNER(across, across) / (OVERSIZE * OVERSIZE);
                 if (depth2 <= 0)
                     continue;
                 real enters = closest - sqrt(depth2);
@@ -252,7 +267,7 @@ __kernel void propagate(
             fate = ABSORBED;
             break;
         }
-        if (dot(place, place) > WORLD * WORLD) {
+        if (INNER(place, place) > WORLD * WORLD) {
             fate = ESCAPED;
             break;
         }

@@ -119,7 +119,7 @@ def turn(ahead: Array, lost: Array, around: Array) -> Array:
     """Directions turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1); shape (photons, 3)."""
     x, y, z = ahead.T
     sine, angle = np.sqrt(lost * (2 - lost)), around * 2 * math.pi
-    sign = np.copysign(1.0, z)
+    sign = np.where(z < 0, -1.0, 1.0)
     a = -1 / (sign + z)
     b = x * y * a
     one = np.stack((1 + sign * x * x * a, sign * b, -sign * x), axis=1)
