@@ -28,51 +28,12 @@ from submit.events import (
     TERMINATED,
     TRANSFER,
 )
+from submit.start import REMOVED, Start
 
 Name = tuple[int, int]  # cluster, process
 # steps of a transfer, FileTransferEvent's Type (condor_event.h)
 IN_QUEUED, IN_STARTED, IN_FINISHED, OUT_STARTED, OUT_FINISHED = 1, 2, 3, 5, 6
-# why a job left a machine (condor_holdcodes.h); a hold's code, or one of these
-VACATE_BASE, REMOVED, CHECKPOINTED = 1000, 1023, 1025
-# of the table at the end of a run
-RESOURCES = ("Cpus", "Memory", "Disk", "GPUs", "GPUsMemory", "TimeExecute")
 _BLOCK = 4 << 20  # bytes read at once
-
-
-@dataclass(kw_only=True)
-class Start:
-    """One start of a job on a machine: times in seconds since the epoch, as the log's clock has them.
-
-    Attributes:
-        claimed: when the machine began to be its, and took in its files; `time`: when the job itself began.
-        until: None while it runs; `why`: what ended it, in HTCondor's words; `code`: with its code and subcode.
-        scratch: the job's folder on the machine.
-        input_s: of the transfer before it, with the wait for its turn.
-        outputs: transfers from the machine home, those of checkpoints among them: when each began and was done.
-        gpus: how many were given; `gpu_memory_mb`: of one of them.
-        used, asked: what the last event of it says, by the resource's name: `GPUs` on average, `Memory` in MB.
-    """
-
-    time: int
-    claimed: int = 0
-    until: int | None = None
-    why: str = ""
-    code: tuple[int, int] = (0, 0)
-    site: str = ""
-    machine: str = ""
-    gpu: str = ""
-    scratch: str = ""
-    input_s: int = 0
-    outputs: list[tuple[int, int]] = field(default_factory=list)
-    gpus: int = 0
-    gpu_memory_mb: int = 0
-    used: dict[str, float] = field(default_factory=dict)
-    asked: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> int:
-        """Of the machine; 0 while the job is there."""
-        return 0 if self.until is None else self.until - self.claimed
 
 
 @dataclass(kw_only=True)
@@ -80,8 +41,8 @@ class JobHistory:
     """One process of a cluster, as far as its log goes.
 
     `node`: of a DAG, whose job it is. `unstarted`: machines that took in its files and never began it. `reachable`:
-    its shadow has not lost the machine, which may be dead long before its state says so. `evictions`: machines that were
-    taken away. `held_s`: of holds that are over; `held_at`: since when it is held, if it is.
+    its shadow has not lost the machine, which may be dead long before its state says so. `evictions`: machines that
+    were taken away. `held_s`: of holds that are over; `held_at`: since when it is held, if it is.
     """
 
     cluster: int
@@ -126,19 +87,21 @@ class JobHistory:
         if kind == EXECUTE:
             properties = event.get("ExecuteProps") or {}
             gpu, memory = events.gpu(properties)
-            self._lost(self._claimed or now, "its shadow ended without a word", (0, 0), begins=True)
+            claimed, came = self._claimed or now, self._input_s
+            if self._here:
+                self._lost(claimed, "its shadow ended without a word", (0, 0))
             self._waiting, self.reachable = False, True
             self.starts.append(
                 Start(
                     time=now,
-                    claimed=self._claimed or now,
+                    claimed=claimed,
                     site=str(properties.get("GLIDEIN_Site", "")),
                     machine=str(properties.get("Machine", "")),
                     gpu=gpu,
                     gpu_memory_mb=memory,
                     gpus=_whole(properties.get("GPUs", 0)),
                     scratch=str(properties.get("CondorScratchDir", "")),
-                    input_s=self._input_s,
+                    input_s=came,
                 )
             )
             self._claimed = self._input_s = self._complained = 0
@@ -149,9 +112,9 @@ class JobHistory:
             self._used(event)
             again = bool(event.get("TerminatedAndRequeued"))  # it ended by itself, and is tried once more
             if again:
-                code = f"exit code {event.get('ReturnValue')}" if event.get("TerminatedNormally") else "a signal"
-                self._end(now, code)
-                self.said.append((now, f"ended with {code}, is tried again"))
+                how = f"exit code {event.get('ReturnValue')}" if event.get("TerminatedNormally") else "a signal"
+                self._end(now, how)
+                self.said.append((now, f"ended with {how}, is tried again"))
             else:
                 code = int(event.get("ReasonCode", 0)), int(event.get("ReasonSubCode", 0))
                 self._lost(now, str(event.get("Reason") or event.get("Message") or "no reason given"), code)
@@ -188,33 +151,30 @@ class JobHistory:
             self._hold_over(now)
             self.said.append((now, "removed"))
 
+    @property
+    def _here(self) -> Start | None:
+        """The start that goes on."""
+        return self.starts[-1] if self.starts and self.starts[-1].until is None else None
+
     def _hold_over(self, now: int) -> None:
         if self.held_at is not None:
             self.held_s, self.held_at = self.held_s + now - self.held_at, None
 
     def _used(self, event: Any) -> None:
-        if self.starts and self.starts[-1].until is None:
-            for name in RESOURCES:
-                named = name.replace("GPUs", "Gpus")  # as some versions write it
-                for kept, before, after in ((self.starts[-1].used, "", "Usage"), (self.starts[-1].asked, "Request", "")):
-                    value = event.get(f"{before}{name}{after}", event.get(f"{before}{named}{after}"))
-                    if value is not None:
-                        kept[name] = float(value)
+        if start := self._here:
+            start.used, start.asked = events.resources(event)
 
-    def _lost(self, now: int, why: str, code: tuple[int, int], begins: bool = False) -> None:
-        """The machine is its no more: taken away, or (by the code) given up for a hold, a removal, a checkpoint."""
-        taken = code[0] not in (REMOVED, CHECKPOINTED) and not 0 < code[0] < VACATE_BASE or code[1] <= -VACATE_BASE
-        if taken and self.starts and self.starts[-1].until is None:
+    def _lost(self, now: int, why: str, code: tuple[int, int]) -> None:
+        """The machine is its no more: taken away, or given up for a hold, a removal, a checkpoint."""
+        start = self._here
+        self._claimed = self._claimed or self._complained
+        self._end(now, why, code)
+        if start and start.taken:
             self.evictions += 1
             self.said.append((now, f"lost its machine: {why}"))
-        if not begins:
-            self._claimed = self._claimed or self._complained
-            self._end(now, why, code)
-        elif self.starts and self.starts[-1].until is None:
-            self.starts[-1].until, self.starts[-1].why = now, why
 
     def _transfer(self, step: int, now: int) -> None:
-        start = self.starts[-1] if self.starts and self.starts[-1].until is None else None
+        start = self._here
         if step in (IN_QUEUED, IN_STARTED):
             self._claimed = self._claimed if self._queued else now
             self._queued = step == IN_QUEUED
@@ -228,10 +188,10 @@ class JobHistory:
             start.outputs.append((self._sending, now))
             self._sending = 0
 
-    def _end(self, now: int, why: str, code: tuple[int, int] = (0, 0)) -> None:
+    def _end(self, now: int, why: str, code: tuple[int, int] | None = None) -> None:
         self._waiting = True
-        if self.starts and self.starts[-1].until is None:
-            self.starts[-1].until, self.starts[-1].why, self.starts[-1].code = now, why, code
+        if start := self._here:
+            start.until, start.why, start.code = now, why, code
         elif self._claimed:
             claimed, came = self._claimed, self._input_s
             self.unstarted.append(Start(time=now, claimed=claimed, until=now, why=why, code=code, input_s=came))
@@ -313,7 +273,7 @@ class Reader:
         name = (event.cluster, event.proc)
         changed.add(name)
         if event.type == SUBMIT or name not in self.jobs:  # its start was cut off
-            node = str(event.get("LogNotes", "")).removeprefix("DAG Node: ") if event.type == SUBMIT else ""
+            node = events.node(str(event.get("LogNotes", ""))) if event.type == SUBMIT else ""
             self.jobs[name] = JobHistory(cluster=event.cluster, proc=event.proc, submitted=event.timestamp, node=node)
         self.jobs[name].add(event)
 

@@ -9,7 +9,7 @@ Formats: HTCondor's condor_event.cpp (`formatBody`, `readEvent`); names of attri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,13 +19,15 @@ SUBMIT, EXECUTE, EVICTED, TERMINATED, ABORTED, HELD, RELEASED = 0, 1, 4, 5, 9, 1
 SHADOW_EXCEPTION, REMOTE_ERROR, DISCONNECTED, RECONNECTED, RECONNECT_FAILED, TRANSFER = 7, 21, 22, 23, 24, 40
 CLUSTER_SUBMIT, CLUSTER_REMOVE = 35, 36  # of jobs that are materialised one after the other
 IMAGE_SIZE = 6
+RESOURCES = ("Cpus", "Memory", "Disk", "GPUs", "GPUsMemory")  # of the table at the end of a run
 
 END = b"\n...\n"  # of every event
 _HEAD = re.compile(r"(\d{3}) \((\d+)\.(-?\d+)\.-?\d+\) (\d{4}-\d\d-\d\d[ T]\S+|\d\d/\d\d \S+) ?(.*)", re.DOTALL)
 _AGAIN = re.compile(r"0\d\d \(\d+\.-?\d+\.-?\d+\) (?=\d)")
-_CODE = re.compile(r"Code (\d+) Subcode (\d+)")
+_CODE = re.compile(r"Code (\d+) Subcode (-?\d+)")
 _EXIT = re.compile(r"\(1\) Normal termination \(return value (-?\d+)\)|\(0\) Abnormal termination \(signal (\d+)\)")
 _PROPERTY = re.compile(r"^\t(\w+) = (.*)$", re.MULTILINE)
+_DEVICE = re.compile(r'\bDeviceName = "([^"]*)".*\bGlobalMemoryMb = (\d+)')
 _BYTES = re.compile(r"^\t(\d+)  -  (Run|Total) Bytes (Sent|Received) By Job$", re.MULTILINE)
 _RESOURCE = re.compile(r"^\t   (\w+)(?: \([^)]*\))? *:([ \d.]*)", re.MULTILINE)
 _TRANSFERS = ("Entered queue to transfer", "Started transferring", "Finished transferring")  # then input or output
@@ -95,6 +97,12 @@ def _line(text: str, number: int) -> str:
     return lines[number].strip() if len(lines) > number else ""
 
 
+def node(notes: str) -> str:
+    """A DAG's node in the notes of a submit event, as HTCondor 25 and older ones write it; empty: there is none."""
+    found = re.match(r'DAG Node: (.+)|\[.*\bDAGNodeName = "((?:[^"\\]|\\.)*)"', notes)
+    return next(filter(None, found.groups()), "") if found else ""
+
+
 def _submit(text: str) -> dict[str, Any]:
     notes = [line.strip() for line in text.split("\n")[1:]]
     return {"LogNotes": notes[0]} if notes and notes[0] else {}
@@ -102,6 +110,27 @@ def _submit(text: str) -> dict[str, Any]:
 
 def _execute(text: str) -> dict[str, Any]:
     return {"ExecuteProps": {name: _value(value) for name, value in _PROPERTY.findall(text)}, "SlotName": _slot(text)}
+
+
+def gpu(properties: Mapping[str, Any]) -> tuple[str, int]:
+    """Name of a GPU, and MB of its memory, of `ExecuteProps`: by `ulog_execute_attrs`, else HTCondor's own ad of it."""
+    name, memory = properties.get("GPUs_DeviceName"), properties.get("GPUs_GlobalMemoryMb")
+    if not isinstance(name, str):
+        ads = (_DEVICE.search(value) for value in properties.values() if isinstance(value, str) and value[:1] == "[")
+        name, memory = next(((ad[1], int(ad[2])) for ad in ads if ad), ("", 0))
+    return name, memory if isinstance(memory, int) else 0
+
+
+def resources(event: Any) -> tuple[dict[str, float], dict[str, float]]:
+    """What the table at the end of a run says was used, and was asked for: `Memory` in MB, `Disk` in KB, `GPUs`, ..."""
+    used, asked = {}, {}
+    for name in RESOURCES:
+        named = name.replace("GPUs", "Gpus")  # as some versions write it
+        if (value := event.get(f"{name}Usage", event.get(f"{named}Usage"))) is not None:
+            used[name] = float(value)
+        if (value := event.get(f"Request{name}", event.get(f"Request{named}"))) is not None:
+            asked[name] = float(value)
+    return used, asked
 
 
 def _slot(text: str) -> str:

@@ -132,6 +132,12 @@ def test_the_rare_ones_too(tmp_path: Path) -> None:
     assert job.node == "fold 3" and job.signal == 11 and job.state == "done"
 
 
+def test_the_node_of_a_workflow() -> None:
+    assert events.node("DAG Node: fold 3") == "fold 3"
+    assert events.node('[ DAGNodeName = "first"; JobBatchName = "two.dag+16" ]') == "first"
+    assert events.node('[ JobBatchName = "DAG Node: x" ]') == events.node("") == events.node("DAG Node: ") == ""
+
+
 def test_dates_of_other_formats() -> None:
     def at(when: str) -> int:
         (event,) = events.parse(f"000 (007.000.000) {when} Job submitted from host: <h>\n...\n".encode())[0]
