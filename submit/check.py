@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,9 @@ class Mended:
     rules: tuple[str, ...]
 
 
-def check(files: Iterable[Path]) -> list[Finding]:
+def check(files: Iterable[Path], given: Mapping[str, str] | None = None) -> list[Finding]:
     """Every finding of every file, files in the order given, lines in the order of the file. A workflow's submit files
-    are checked with it, each file once.
+    are checked with it, each file once. `given`: what stands on the command line of condor_submit.
 
     Raises:
         KitError: a file cannot be read.
@@ -49,7 +49,7 @@ def check(files: Iterable[Path]) -> list[Finding]:
             continue
         if not path.is_file():
             raise KitError(f"{path}: no such file; want a submit file or a .dag. See `ls {path.parent}`.")
-        submission = Submission.read(path)
+        submission = Submission.read(path, given)
         found += _kept(look(submission, path), {path: submission.lines})
     # a script that two submit files send is at fault once
     return list({(finding.file, finding.line, finding.rule.id, finding.message): finding for finding in found}.values())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from submit import cli_explain, cli_report, cli_request, cli_scale, cli_stage, cli_try, cli_workflow
+from submit import cli_explain, cli_report, cli_request, cli_run, cli_scale, cli_stage, cli_try, cli_workflow
 from submit.cli_group import Journey
 from submit.errors import KitError
 
@@ -28,6 +28,8 @@ app.add_typer(cli_stage.app, name="stage")
 app.add_typer(cli_workflow.sweep_app, name="sweep")
 app.command()(cli_workflow.folds)
 app.command("try")(cli_try.run)
+app.command()(cli_run.submit)
+app.command()(cli_run.watch)
 app.command()(cli_explain.explain)
 app.command()(cli_scale.scale)
 app.command()(cli_report.report)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from submit import check, pool
-from submit.errors import KitError, ToolMissing
+from submit import check, schedd
+from submit.errors import KitError
 from submit.match import Match, match
 from submit.slots import Slots
+from submit.submission import assignments
 
 # a slot of a machine that is divided on demand, or a fixed one; not the pieces that jobs already hold
 SLOTS = 'PartitionableSlot =?= True || SlotType =?= "Static"'
@@ -43,9 +43,9 @@ class Preview:
         }
 
 
-def preview(file: Path, slots: Path | None = None, local: bool = False) -> Preview:
+def preview(file: Path, slots: Path | None = None, local: bool = False, words: Sequence[str] = ()) -> Preview:
     """What a pool would do with `file`: the snapshot `slots`, else the pool of this access point, else (or with
-    `local`) the local pool.
+    `local`) the local pool. `words`: NAME=VALUE, as for condor_submit.
 
     Raises:
         KitError: the submit file or the snapshot cannot be read, or HTCondor refuses the file.
@@ -53,27 +53,27 @@ def preview(file: Path, slots: Path | None = None, local: bool = False) -> Previ
     """
     if not file.is_file():
         raise KitError(f"{file}: no such file; want a submit file. See `ls {file.parent}`.")
-    jobs = dry_run(file, local)
+    jobs = dry_run(file, local, words)
     table = Slots.read(slots) if slots else live(local)
-    name = str(slots) if slots else "local pool" if _local(local) else "this access point's pool"
+    name = str(slots) if slots else "local pool" if schedd.is_local(local) else "this access point's pool"
     if not table.count:
         raise KitError(
             f"{name}: no slots; want at least one. The OSPool grows by demand: try again, or keep a snapshot."
         )
     warnings = [
         f"{finding.file}:{finding.line}: {finding.rule.id} {finding.message}"
-        for finding in check.check([file])
+        for finding in check.check([file], assignments(words))
         if finding.rule.family in FIGHTS or "DESIRED_Sites" in finding.message
     ]
     return Preview(file, name, len(jobs), match(jobs[0], table), warnings)
 
 
-def dry_run(file: Path, local: bool = False) -> list[str]:
+def dry_run(file: Path, local: bool = False, words: Sequence[str] = ()) -> list[str]:
     """The ads of the jobs that `condor_submit` would queue, as text. Raises KitError with HTCondor's own words."""
     with tempfile.TemporaryDirectory(prefix=".osgdl-match-", dir=file.parent) as folder:
         target = Path(folder) / "ads"
-        command = ["condor_submit", "-dry-run", str(target.resolve()), file.name]
-        done = _run(command, file.parent, local)
+        command = ["condor_submit", "-dry-run", str(target.resolve()), *words, file.name]
+        done = schedd.run(command, file.parent, local)
         if done.returncode:
             said = " ".join((done.stderr + done.stdout).split())
             raise KitError(f"{file}: condor_submit refused it: {said[-400:]}")
@@ -86,21 +86,7 @@ def dry_run(file: Path, local: bool = False) -> list[str]:
 
 def live(local: bool = False) -> Slots:
     """The slots that the collector knows now; what running jobs use is left out."""
-    done = _run(["condor_status", "-long", "-constraint", SLOTS], Path.cwd(), local)
+    done = schedd.run(["condor_status", "-long", "-constraint", SLOTS], Path.cwd(), local)
     if done.returncode:
         raise KitError(f"condor_status: {' '.join(done.stderr.split())[-300:]}; want a collector. Try `condor_status`.")
     return Slots.of_ads(ad for ad in done.stdout.split("\n\n") if ad.strip())
-
-
-def _local(local: bool) -> bool:
-    return local or not shutil.which("condor_submit")
-
-
-def _run(command: list[str], cwd: Path, local: bool) -> subprocess.CompletedProcess[str]:
-    if not _local(local):
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    if pool.init_pid() is None:
-        raise ToolMissing(
-            f"{command[0]}: not here, and the local pool is down; want one of them. Start it: `osgdl pool up`."
-        )
-    return pool.run(command, cwd=cwd.resolve(), timeout=300)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from submit import images
 from submit.description import Command, Description, key
-from submit.errors import ImageError, KitError
+from submit.errors import ImageError, KitError, wrong
 from submit.findings import Edit
 from submit.images import Image
 from submit.transfers import Transfer, read_script
 
+_ASSIGNMENT = re.compile(r"(\+?[A-Za-z_][A-Za-z0-9_.]*) ?= ?(.*)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _INCLUDE = re.compile(r"\s*@?\s*include\b", re.IGNORECASE)
 _INCLUDE_FILE = re.compile(r"include\s*:\s*([\w./-]+)", re.IGNORECASE)
@@ -22,22 +24,40 @@ _QUEUE_VARIABLES = re.compile(r"\s*queue\b\s*(?:\$\([^)]*\)|\d+)?\s*(.*?)\s*\b(?
 _NEW_SYNTAX = re.compile(r"(\w+)=((?:'[^']*'|[^\s'])*)")
 
 
+def assignments(words: Sequence[str]) -> dict[str, str]:
+    """`["data=patients"]` as HTCondor reads it on its command line.
+
+    Raises:
+        KitError: no assignment, or a name given twice.
+    """
+    given: dict[str, str] = {}
+    for word in words:
+        match = _ASSIGNMENT.fullmatch(word)
+        if match is None or not word.isprintable():
+            raise KitError(wrong("assignment", word, "none", "NAME=VALUE in one line is wanted", "E.g. data=patients"))
+        if key(match[1]) in map(key, given):
+            raise KitError(wrong(match[1], match[2], "given twice", "one value is wanted", "Leave one out"))
+        given[match[1]] = match[2]
+    return given
+
+
 class Submission:
     """A submit file and everything around it that can be seen from here.
 
-    Names of commands are compared as HTCondor does: without case, `+Name` being `MY.Name`.
+    Names of commands are compared as HTCondor does: without case, `+Name` being `MY.Name`. `given`: what stands on the
+    command line of condor_submit, NAME=VALUE, which HTCondor reads before the file.
     """
 
-    def __init__(self, description: Description) -> None:
-        self.description = description
+    def __init__(self, description: Description, given: Mapping[str, str] | None = None) -> None:
+        self.description, self.given = description, dict(given or {})
         self.path = description.path
         self.folder = description.path.parent
         self.lines = description.text.split("\n")
 
     @classmethod
-    def read(cls, path: Path) -> Submission:
+    def read(cls, path: Path, given: Mapping[str, str] | None = None) -> Submission:
         """The file at `path`. Raises KitError when it cannot be read."""
-        return cls(Description.read(path))
+        return cls(Description.read(path), given)
 
     @cached_property
     def commands(self) -> list[Command]:
@@ -86,7 +106,8 @@ class Submission:
 
         try:
             with contextlib.chdir(self.folder):  # where `include` and `queue from` look for their files
-                parsed = htcondor2.Submit("\n".join(self.safe_lines))
+                before = [f"{name} = {value}" for name, value in self.given.items()]
+                parsed = htcondor2.Submit("\n".join([*before, *self.safe_lines]))
         except ValueError:
             return None
         for name, value in next(iter(self._items(parsed)), {}).items():
@@ -111,8 +132,10 @@ class Submission:
         return max(1, int(count.group()) if count else 1) * max(1, len(self._items(self.parsed)))
 
     def has(self, name: str) -> bool:
-        """Whether the file sets the command."""
-        return any(key(command.name) == key(name) for command in self.commands)
+        """Whether the file, or the command line, sets the command."""
+        return any(key(given) == key(name) for given in self.given) or any(
+            key(command.name) == key(name) for command in self.commands
+        )
 
     def lacks(self, name: str) -> bool:
         """Whether neither the file nor one that it includes sets the command."""

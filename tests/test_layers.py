@@ -13,7 +13,7 @@ REPO = Path(__file__).resolve().parent.parent
 # docs/design.md, Layout
 LAYERS = [
     {"errors", "units", "bars", "sites", "findings", "redaction", "privacy_words", "cli_group", "events"}
-    | {"explain_cause", "explain_holds", "start"},
+    | {"explain_cause", "explain_holds", "start", "published"},
     {
         "images",
         "definition",
@@ -30,13 +30,14 @@ LAYERS = [
     | {"trials", "trainer", "dag_file", "named_files", "toml_lines", "faults"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
-    | {"sampler", "stays", "explain_exit", "explain_log"},
+    | {"sampler", "stays", "explain_exit", "explain_log", "watch_job"},
     {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
     | {"fold_views", "node_job", "rungs", "runs", "slot_time", "explain_request", "explain_waiting"},
     {
         "rendering",
         "apptainer",
         "follow",
+        "schedd",
         "jobs",
         "ads",
         "account",
@@ -71,12 +72,13 @@ LAYERS = [
         "ensemble",
         "explain",
         "explain_table",
+        "watch_queue",
     },
     {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"}
-    | {"halving", "harm_setup", "tryout_outcome", "report"},
-    {"preview_table", "staging", "stage_store_table", "folds", "tryout", "report_page"},
-    {"stage_text", "tryout_text", "report_text"},
-    {"cli_explain", "cli_report", "cli_request", "cli_scale", "cli_stage", "cli_try", "cli_workflow"},
+    | {"halving", "harm_setup", "tryout_outcome", "report", "watch"},
+    {"preview_table", "staging", "stage_store_table", "folds", "tryout", "report_page", "watch_table"},
+    {"stage_text", "tryout_text", "report_text", "launch", "watch_live"},
+    {"cli_explain", "cli_report", "cli_request", "cli_run", "cli_scale", "cli_stage", "cli_try", "cli_workflow"},
     {"cli"},
     {"__main__"},
 ]

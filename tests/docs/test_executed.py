@@ -32,6 +32,7 @@ ELSEWHERE = {
     r"osgdl try \S+\.sub.*": "test_a_fault_comes_to_what_the_table_says",
     r"osgdl image build --cpu .*": "test_it_leaves_comes_back_and_is_through",
     r"(osgdl ensemble\b.*|condor_submit ensemble\.sub)": "test_networks_predict_together_in_chunks",
+    r"osgdl (submit|watch) .*--local": "test_watch_sees_it_run_and_end",
     r"osgdl sweep results": "test_a_sweep_comes_home_best_first",
     r"pip install \S+": "test_the_wheel_has_the_templates_and_no_caches",
     r"python3 -m venv .*": "test_the_wheel_has_the_templates_and_no_caches",
@@ -81,7 +82,12 @@ OSGDL_SHIM = """#!/bin/sh
 # a reader's `osgdl pool exec -- condor_submit` is held too
 [ "$1 $2 $3" = "pool exec --" ] && case $4 in condor_*) shift 3; exec "$@" ;; esac
 # 1 says that a job failed or is held: ours is
-[ "$1" = explain ] && { "$OSGDL" "$@" 2> said; code=$?; cat said >&2; ! grep -q ^osgdl: said && [ $code -le 1 ]; exit; }
+case $1 in explain | watch)
+    "$OSGDL" "$@" 2> said; code=$?
+    cat said >&2
+    ! grep -q ^osgdl: said && [ $code -le 1 ]
+    exit ;;
+esac
 exec "$OSGDL" "$@"
 """
 PYTHON_SHIM = """#!/bin/sh

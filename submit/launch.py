@@ -1,0 +1,155 @@
+"""`osgdl submit`: checks, previews the match, submits, and records the run in the project."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from submit import check, check_table, preview, preview_table, runs, schedd
+from submit.errors import KitError, NoMatch, wrong
+from submit.findings import ERROR, Finding
+from submit.preview import Preview
+from submit.project import shown
+from submit.rendering import version
+from submit.rules import syntax
+from submit.runs import Input, Run
+from submit.submission import Submission, assignments
+
+Ask = Callable[[str], str]  # a question; what was typed
+Say = Callable[[str], None]
+IMAGES = ("container_image", "+SingularityImage", "docker_image")
+
+
+def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool, ask: Ask, say: Say) -> Run:
+    """Submits `file`, a submit file or a workflow, where nothing is against it; the record of it.
+
+    Args:
+        words: NAME=VALUE, as for condor_submit.
+        local: to the local pool, though HTCondor is installed here.
+        force: why it may be submitted although `osgdl check` finds errors; "": it may not.
+        yes: submit though no slot of the pool would take it now.
+        ask: a question to a person; "" where there is none.
+
+    Raises:
+        KitError: errors that nobody says are none; HTCondor refuses it; or it is queued, and the record cannot be
+            written.
+        NoMatch: no slot would take it, and nobody says that it may wait.
+    """
+    if not file.is_file():
+        raise KitError(f"{file}: no such file; want a submit file or a .dag. See `ls {file.parent}`.")
+    dag = file.suffix == check.WORKFLOW_SUFFIX
+    given = {} if dag else assignments(words)
+    job = None if dag else Submission.read(file, given)
+    if job:
+        _refuse_lost(job, given)
+    reason = _past_errors(check.check([file], given), file, force, ask, say)
+    if job:
+        _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
+    sent, manifest = runs.inputs(job) if job else _of_workflow(file)
+    digest = runs.sha256(file)
+    moment = int(time.time())
+    done = schedd.submit(file, words, local)
+    for warning in done.warnings:
+        say(f"condor_submit: {warning}")
+    record = Run(
+        cluster=done.cluster,
+        jobs=done.jobs,
+        time=moment,
+        file=file.name,
+        sha256=digest,
+        words=list(words),
+        pool=schedd.name(local),
+        log=_log(job, done.cluster) if job else f"{file.name}.nodes.log",
+        image=next((value for name in IMAGES if (value := job.value(name).strip('"'))), "") if job else "",
+        manifest=manifest,
+        inputs=sent,
+        kit=version(),
+        overridden=reason,
+    )
+    runs.append(file.parent, record)
+    return record
+
+
+def _refuse_lost(job: Submission, given: Mapping[str, str]) -> None:
+    """A name of the command line that changes nothing: a line of the file wins in silence, or nothing uses it."""
+    used = syntax.used_macros(job) | set(syntax.known()["commands"])
+    for name, value in given.items():
+        command = job.command(name)
+        if command and command.unless.lower() != name.lower():
+            what = f"{job.path}:{command.first} sets it too, and that line wins"
+            mend = f"Edit that line, or write `if ! defined {name}`, the line, `endif` there"
+            raise KitError(wrong(name, value, what, "a name that the file leaves open is wanted", mend))
+        known = name.lower() in used or name.lower().startswith(("+", "my.", "request_"))
+        if not known and job.safe_lines == job.lines:  # what an include brings is not seen from here
+            near = get_close_matches(name.lower(), sorted(used), n=1)
+            mend = f"Did you mean {near[0]}?" if near else "Leave it out"
+            raise KitError(wrong(name, value, f"nothing in {job.path} uses it", "a name that counts is wanted", mend))
+
+
+def _past_errors(found: Sequence[Finding], file: Path, force: str, ask: Ask, say: Say) -> dict[str, object]:
+    """What is overridden, and why."""
+    if found:
+        say(check_table.text(found, len({one.file for one in found})))
+    errors = [one for one in found if one.rule.severity == ERROR]
+    if not errors:
+        return {}
+    named = sorted({one.rule.id for one in errors})
+    count = f"{len(errors)} error{'s' * (len(errors) > 1)} ({', '.join(named)})"
+    if not force:
+        force = ask(f"{count}. To submit all the same, type why; Enter stops").strip()
+    if not force.strip():
+        raise KitError(
+            f"{file}: {count}, not submitted. Mend them (osgdl check --fix does what is certain), or say why they are "
+            'none: --force "REASON"'
+        )
+    return {"rules": named, "reason": force.strip()}
+
+
+def _past_no_match(found: Preview, yes: bool, ask: Ask, say: Say) -> None:
+    say(preview_table.verdict(found))
+    if found.found.matching_slots or yes:
+        return
+    question = "It would wait until the pool has such a slot. Submit all the same? [y/N]"
+    if ask(question).strip().lower() in ("y", "yes"):
+        return
+    raise NoMatch(
+        f"{found.file}: no slot of {found.pool} would take it, not submitted. Relax its request: osgdl match "
+        f"{found.file}; or let it wait: --yes"
+    )
+
+
+def _log(job: Submission, cluster: int) -> str:
+    """`log` as this cluster has it."""
+    if job.parsed is None:
+        return ""
+    for name in ("Cluster", "ClusterId"):
+        job.parsed[name] = str(cluster)
+    return job.value("log")
+
+
+def _of_workflow(file: Path) -> tuple[list[Input], str]:
+    """The submit files of its nodes."""
+    from submit.workflow import Workflow
+
+    nodes = [path for path in Workflow.read(file).submit_files if path.is_file()]
+    return [Input(name=str(path.relative_to(file.parent)), sha256=runs.sha256(path)) for path in nodes], ""
+
+
+def text(run: Run, file: Path) -> str:
+    """What was done, and what to type next."""
+    jobs = f"{run.jobs} job{'s' * (run.jobs != 1)}"
+    return f"cluster {run.cluster}: {jobs} of {file} in the queue of {run.pool or 'this access point'}"
+
+
+def following(file: Path) -> str:
+    """What to type next."""
+    folder = file.parent.resolve()
+    return "osgdl watch" if folder == Path.cwd() else f"osgdl watch {shown(folder)}"
+
+
+def as_json(run: Run) -> dict[str, object]:
+    """The record."""
+    return dataclasses.asdict(run)

@@ -1,0 +1,100 @@
+"""What `osgdl submit` refuses before anything is asked of HTCondor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from submit import check, launch
+from submit.cli import app
+from submit.errors import KitError
+from submit.submission import Submission, assignments
+
+SUB = """executable = run.sh
+if ! defined data
+    data = data
+endif
+request_cpus = 1
+request_memory = 1GB
+arguments = $(data) $(settings:)
+log = logs/$(Cluster).log
+queue 1
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "job.sub").write_text(SUB)
+    return tmp_path / "job.sub"
+
+
+def start(file: Path, *words: str, force: str = "", typed: str = "") -> tuple[list[str], str]:
+    said: list[str] = []
+    with pytest.raises(KitError) as refused:
+        launch.run(file, words, local=False, force=force, yes=False, ask=lambda question: typed, say=said.append)
+    return said, str(refused.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert "no such file; want a submit file or a .dag" in start(tmp_path / "none.sub")[1]
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("request_cpus=2", r"job.sub:5 sets it too, and that line wins"),
+        ("dta=x", r"nothing in .*job.sub uses it; .* Did you mean data?"),
+        ("zzzzzz=x", r"Leave it out"),
+        ("data", r"assignment='data': none; NAME=VALUE in one line is wanted"),
+        ("data=a\nqueue 5", r"NAME=VALUE in one line is wanted"),
+        ("2=x", r"NAME=VALUE in one line is wanted"),
+    ],
+    ids=["lost", "typo", "unused", "no-value", "two-lines", "no-name"],
+)
+def test_words_that_would_change_nothing(job: Path, word: str, wanted: str) -> None:
+    import re
+
+    assert re.search(wanted, start(job, word)[1], re.DOTALL)
+
+
+def test_a_name_twice(job: Path) -> None:
+    assert "data='b': given twice" in start(job, "data=a", "Data=b")[1].replace("Data", "data")
+
+
+def test_words_that_count_are_seen_by_every_rule(job: Path) -> None:
+    given = assignments(["data=/far/away", "settings='a b'", '+ProjectName="X"', "priority = 5", "request_tpus=1"])
+    seen = Submission.read(job, given)
+    launch._refuse_lost(seen, given)
+    assert seen.value("arguments") == "/far/away 'a b'" and seen.value("data") == "/far/away"
+    assert seen.has("priority") and seen.value("+ProjectName") == '"X"'
+    assert Submission.read(job).value("arguments") == "data"
+    without, having = ({one.rule.id for one in check.check([job], words)} for words in (None, given))
+    assert "OSG601" in without and "OSG601" not in having, "the project's name"
+
+
+def test_errors_stop_it(job: Path) -> None:
+    job.write_text(SUB.replace("request_cpus", "request_cpu"))
+    said, why = start(job)
+    assert "OSG107" in said[0] and "request_cpus" in said[0]
+    assert "not submitted. Mend them (osgdl check --fix does what is certain), or say why they are none" in why
+    assert "not submitted" in start(job, force="  ")[1], "a reason has words"
+    # past the errors it asks HTCondor, which is not here or whose pool is down
+    assert "OSG107" not in start(job, force="it is fine")[1]
+    assert "OSG107" not in start(job, typed="it is fine")[1]
+
+
+@pytest.fixture(autouse=True)
+def no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSGDL_POOL", "none-such")
+
+
+def test_no_pool(job: Path) -> None:
+    assert "condor_submit: not here, and the local pool is down" in start(job, force="what is missing is missing")[1]
+
+
+def test_the_command_s_line(job: Path) -> None:
+    done = CliRunner().invoke(app, ["submit", str(job), "dta=x"])
+    assert done.exit_code == 1 and isinstance(done.exception, KitError)
