@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +32,26 @@ def read(file: Path) -> dict[Name, Mapping[str, Any]]:
         raise KitError(f"{file}: no list of job ads; want what condor_history -json printed") from None
 
 
-def ask(clusters: Iterable[int], attributes: Iterable[str], local: bool) -> dict[Name, Mapping[str, Any]]:
+def ask(clusters: Iterable[int], attributes: Iterable[str], since: int, local: bool) -> dict[Name, Mapping[str, Any]]:
     """The ads of these clusters' jobs, from the history and the queue, of this access point or (`local`, or where there
     is no HTCondor) of the local pool; empty where neither answers.
+
+    Args:
+        since: the first of them was submitted then, in seconds since the epoch; the history, which on an access point
+            has millions of jobs, is not read further back.
     """
     wanted = ",".join(sorted({"ClusterId", "ProcId", *attributes}))
     names = sorted(set(clusters))
     found: dict[Name, Mapping[str, Any]] = {}
     for first in range(0, len(names), AT_ONCE):
         some = [str(name) for name in names[first : first + AT_ONCE]]
-        for command in ("condor_history", "condor_q"):
-            said = _run([command, *some, "-json", "-attributes", wanted], local)
-            if said is None:
-                return found
-            try:
+        commands = (["condor_history", "-since", f"EnteredCurrentStatus < {since}"], ["condor_q"])
+        told = [_run([*command, *some, "-json", "-attributes", wanted], local) for command in commands]
+        for said in told:
+            with suppress(ValueError, KeyError, TypeError):
                 found.update(_named(json.loads(said or "[]")))
-            except (ValueError, KeyError, TypeError):
-                continue
+        if told == [None, None]:
+            break
     return found
 
 

@@ -34,11 +34,10 @@ def report(
 
     from submit import report as reports
     from submit import report_page, report_text
-    from submit.runtime.files import write_atomic
 
     found = reports.of_places(places or [Path()], local, ads, say=lambda line: typer.echo(line, err=True))
     for file, made in ((html, report_page.html), (csv, report_text.table)):
         if file:
-            write_atomic(file, made(found).encode())
+            report_text.write(file, made(found))
             typer.echo(f"wrote {file}", err=True)
     typer.echo(json.dumps(found.as_dict(), indent=2) if as_json else report_text.text(found))

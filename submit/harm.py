@@ -17,8 +17,8 @@ from typing import Any
 
 from submit import osdf_local, pool
 from submit.errors import KitError, PoolError
-from submit.eventlog import Start
 from submit.faults import Fault
+from submit.start import Start
 
 HELPER = Path(__file__).parent / "data" / "pool" / "harm.py"
 SLOW = "200kB/s"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from submit import account
+from submit import slot_time, stays
 from submit.account import Account
 
 LITTLE_GPU = 0.5  # average use of a GPU below which the job leaves it waiting
-LONG_TRANSFER = 0.1  # share of the machines' time
+NO_GPU = 0.02  # and below which it does not use it
+MUCH = 0.1  # share of the machines' time that may go into transfer, starting, leaving
 WORTH = 0.01  # share of all GPU-hours below which nothing is said
-SPARE = 1.25  # of memory above the most that was used
+SPARE = 1.25  # of memory and disk above the most that was used
+LONG_QUEUE = 4  # times as long in the queue as on machines
 
 
 @dataclass(frozen=True)
@@ -31,87 +34,131 @@ class Advice:
 
 
 def advice(accounts: Sequence[Account]) -> list[Advice]:
-    """The most hours first; what saves no GPU-hours but time in the queue comes last."""
+    """The most hours first; what saves no GPU-hours but waiting comes last."""
     whole = sum(_hours(one, one.slots) for one in accounts)
-    found = [*_lost(accounts), *_leaving(accounts), *_transfer(accounts, whole), *_idle_gpus(accounts)]
+    found = [*_lost(accounts), *_evicted(accounts), *_overhead(accounts, whole), *_idle_gpus(accounts)]
     worth = [one for one in found if one.hours >= max(WORTH * whole, 1e-3)]
-    return sorted(worth, key=lambda one: -one.hours) + _memory(accounts)
+    return [*sorted(worth, key=lambda one: -one.hours), *_waiting(accounts), *_spare(accounts)]
 
 
 def _hours(one: Account, seconds: float) -> float:
     return seconds * max(1, one.gpus) / 3600
 
 
-def _lost(accounts: Sequence[Account]) -> list[Advice]:
-    by_cause: dict[str, float] = defaultdict(float)
-    sites: dict[str, int] = defaultdict(int)
+def _lost(accounts: Sequence[Account]) -> Iterator[Advice]:
+    hours: dict[str, float] = defaultdict(float)
+    bad: dict[str, float] = defaultdict(float)
     for one in accounts:
-        for cause, seconds in one.lost.items():
-            by_cause[cause] += _hours(one, seconds)
+        for cause, seconds in one.time.lost.items():
+            hours[cause] += _hours(one, seconds)
         for stay in one.stays:
-            sites[stay.site] += stay.cause == account.MACHINE_BAD
-    worst = max(sites, key=lambda site: sites[site], default="")
+            if stay.cause == stays.MACHINE_BAD:
+                bad[stay.site] += stay.seconds
+    worst = max(bad, key=lambda site: bad[site], default="")
     do = {
-        account.BUG: "osgdl explain says which; run it first where it costs nothing: osgdl try FILE.sub",
-        account.WRONG: "osgdl explain names the file; look at all data first: python -m unet_segmentation verify",
-        account.HELD: "osgdl explain says which limit; raise that request line",
-        account.TRANSFER: "osgdl explain names the file; data on the OSDF come by caches: osgdl stage plan",
-        account.REMOVED: "let a job leave with 85 before you remove it: condor_rm loses what was not sent home",
-        account.MACHINE_BAD: f"most at {worst}; keep away from it: requirements = (GLIDEIN_Site =!= {_quoted(worst)})",
+        stays.BUG: "osgdl explain says which; run it first where it costs nothing: osgdl try FILE.sub",
+        stays.WRONG: "osgdl explain names the file or the line; look at all before: osgdl check FILE.sub",
+        stays.HELD: "osgdl explain says which limit; raise that request line",
+        stays.TRANSFER: "osgdl explain names the file; large data come by the OSDF's caches: osgdl stage",
+        stays.NOT_STARTED: "osgdl explain says which image or program; osgdl check FILE.sub looks for it before",
+        stays.TAKEN_OUT: "only a job that leaves with 0 sends its results: condor_rm loses the rest",
+        stays.MACHINE_BAD: f"most of it at {worst}: +UNDESIRED_Sites = {_quoted(worst)}",
     }
-    return [
-        Advice(hours, f"{hours:.1f} h went to: {cause}", do[cause]) for cause, hours in by_cause.items() if cause in do
-    ]
+    for cause, value in hours.items():
+        if cause in do:
+            yield Advice(value, f"lost to: {cause}", do[cause])
 
 
-def _leaving(accounts: Sequence[Account]) -> list[Advice]:
-    """Evictions: what the best interval between two leaves would have saved, from the jobs' own measured costs."""
-    lost = sum(_hours(one, one.lost.get(account.MACHINE_LOST, 0.0)) for one in accounts)
-    known = [one for one in accounts if one.optimum is not None and one.evictions]
-    saved = sum(_hours(one, max(0.0, (one.optimum or 0.0) * one.slots - one.seconds["useful"])) for one in known)
-    stays = sum(one.evictions for one in accounts)
-    if not stays:
-        return []
-    minutes = sum(one.slots for one in accounts) / stays / 60
-    seen = f"{lost:.1f} h went to {stays} evictions, one in {minutes:.0f} min of a machine"
-    silent = [one for one in accounts if one.evictions and not one.measured]
-    if silent:
-        saved += sum(_hours(one, one.lost.get(account.MACHINE_LOST, 0.0)) for one in silent)
-        return [
-            Advice(saved, f"{seen}; {len(silent)} of the jobs say nothing of a checkpoint", "docs/your-own-script.md")
-        ]
-    return [Advice(saved, seen, f"in config.toml, [checkpoint]: evicted_every_minutes = {minutes:.0f}")]
+def _evicted(accounts: Sequence[Account]) -> Iterator[Advice]:
+    """What the best interval between two leaves would have saved, from the jobs' own measured costs."""
+    hit = [one for one in accounts if one.time.evictions]
+    if not hit:
+        return
+    count = sum(one.time.evictions for one in hit)
+    lost = sum(_hours(one, one.time.lost.get(stays.MACHINE_LOST, 0.0)) for one in hit)
+    minutes = sum(one.slots for one in accounts) / count / 60
+    seen = f"{lost:.1f} h went to {count} evictions, one in {minutes:.0f} min of machines"
+    never = [one for one in hit if not one.time.measured and not any(stay.saving for stay in one.stays)]
+    if never:
+        saved = sum(_hours(one, one.time.lost.get(stays.MACHINE_LOST, 0.0)) for one in never)
+        script = "save and leave with 85 now and then: docs/your-own-script.md"
+        yield Advice(saved, f"{seen}; {len(never)} of these jobs never sent a checkpoint home", script)
+    saved = sum(_hours(one, _could_be(one)) for one in hit if one not in never)
+    edit = f"config.toml, [checkpoint]: evicted_every_minutes = {max(1, minutes):.0f}"
+    yield Advice(saved, f"{seen}; leaving as often as loses least would have kept this much", edit)
 
 
-def _transfer(accounts: Sequence[Account], whole: float) -> list[Advice]:
-    hours = sum(_hours(one, one.seconds["transfer"]) for one in accounts)
-    if not whole or hours < LONG_TRANSFER * whole:
-        return []
-    said = f"{hours:.1f} h, {hours / whole:.0%} of the machines' time, went to files on their way"
-    return [Advice(hours, said, "send what the trainer reads, packed, by the OSDF: osgdl stage plan")]
+def _could_be(one: Account) -> float:
+    """Seconds of work more, had it left as often as loses least; at most what evictions and leaving took."""
+    time = one.time
+    if time.optimum is None:
+        return 0.0
+    more = time.optimum * (one.slots - time.seconds["running"]) - time.seconds["useful"]
+    return min(max(0.0, more), time.lost.get(stays.MACHINE_LOST, 0.0) + time.seconds["leaving"])
 
 
-def _idle_gpus(accounts: Sequence[Account]) -> list[Advice]:
-    idle, jobs = 0.0, 0
-    for one in accounts:
-        use = one.used.get("GPUs")
-        if use is not None and one.gpus and use / one.gpus < LITTLE_GPU:
-            idle += one.gpu_hours * (1 - use / one.gpus)
-            jobs += 1
-    said = f"in {jobs} jobs the GPUs were busy less than {LITTLE_GPU:.0%} of the time"
-    return [Advice(idle, said, "fewer GPUs a job, a larger batch, or prepared data: docs/scaling.md")] if jobs else []
+def _overhead(accounts: Sequence[Account], whole: float) -> Iterator[Advice]:
+    parts = {
+        name: sum(_hours(one, one.time.seconds[name]) for one in accounts) for name in slot_time.CATEGORIES if whole
+    }
+    parts["starting"] = parts.get("starting", 0.0) + parts.get("preflight", 0.0)
+    do = {
+        "transfer": ("files on their way", "send what the trainer reads, packed, by the OSDF: osgdl stage"),
+        "starting": ("starts, before a first step", "give a job more to do: fewer and longer jobs start less often"),
+        "leaving": ("leaving with 85 and coming back", "config.toml, [checkpoint]: a larger evicted_every_minutes"),
+    }
+    for name, (what, edit) in do.items():
+        if parts.get(name, 0.0) > MUCH * whole:
+            hours = parts[name] - MUCH * whole
+            yield Advice(hours, f"{parts[name]:.1f} h, {parts[name] / whole:.0%} of the machines' time: {what}", edit)
 
 
-def _memory(accounts: Sequence[Account]) -> list[Advice]:
-    """Asking for less is matched sooner; it saves no GPU-hours."""
-    known = [one for one in accounts if one.used.get("Memory") and one.requested["Memory"]]
-    if not known:
-        return []
-    most, asked = max(one.used["Memory"] for one in known), max(one.requested["Memory"] for one in known)
-    if most * 2 > asked:
-        return []
-    said = f"no job used more than {most:.0f} MB of memory, and they ask for {asked:.0f}"
-    return [Advice(0.0, said, f"request_memory = {max(1, round(most * SPARE / 1024))}GB: more machines would do")]
+def _idle_gpus(accounts: Sequence[Account]) -> Iterator[Advice]:
+    use = {id(one): one.used["GPUs"] / one.gpus for one in accounts if one.gpus and "GPUs" in one.used}
+    never = [one for one in accounts if use.get(id(one), 1.0) < NO_GPU]
+    little = [one for one in accounts if NO_GPU <= use.get(id(one), 1.0) < LITTLE_GPU]
+    if never:
+        yield Advice(
+            sum(_hours(one, _kept(one)) for one in never),
+            f"{len(never)} jobs asked for a GPU and did not use it",
+            "leave request_gpus out, or see why the framework does not find it: osgdl check FILE.sub",
+        )
+    if little:
+        yield Advice(
+            sum(_hours(one, _kept(one)) * (1 - use[id(one)]) for one in little),
+            f"in {len(little)} jobs the GPUs were busy less than {LITTLE_GPU:.0%} of the time",
+            "fewer GPUs a job, a larger batch, or prepared data: docs/scaling.md",
+        )
+
+
+def _kept(one: Account) -> float:
+    """What is lost is spoken of elsewhere."""
+    return one.slots - one.time.seconds["lost"]
+
+
+def _waiting(accounts: Sequence[Account]) -> Iterator[Advice]:
+    """What costs no GPU-hours, but days."""
+    held = [one for one in accounts if one.state == "held"]
+    if held:
+        yield Advice(0.0, f"{len(held)} jobs are on hold, and stay so until somebody acts", "osgdl explain")
+    queued, slots = sum(one.time.queued for one in accounts), sum(one.slots for one in accounts)
+    if queued > LONG_QUEUE * slots > 0:
+        said = f"jobs waited {queued / 3600:.0f} h in the queue, {queued / slots:.0f} times what they had machines"
+        yield Advice(0.0, said, "osgdl match FILE.sub shows which line of the request costs most machines")
+
+
+def _spare(accounts: Sequence[Account]) -> Iterator[Advice]:
+    """Requests of which less than half was used; asking for less is matched sooner."""
+    for name, unit, word in (("Memory", 1024, "GB of memory"), ("Disk", 1 << 20, "GB of disk"), ("Cpus", 1, "cores")):
+        known = [(one.used[name], one.asked[name]) for one in accounts if name in one.used and name in one.asked]
+        if not known:
+            continue
+        used, asked = max(use for use, _ in known) / unit, max(asked for _, asked in known) / unit
+        enough = math.ceil(used * SPARE) if unit > 1 else math.ceil(used)
+        if max(1, enough) * 2 <= asked:
+            said = f"no job used more than {used:.1f} {word}, and they ask for {asked:.0f}"
+            edit = f"request_{name.lower()} = {max(1, enough)}{'GB' if unit > 1 else ''}"
+            yield Advice(0.0, said, f"{edit}: more machines would do")
 
 
 def _quoted(text: str) -> str:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from submit.report import Report
+from submit import slot_time
+from submit.account import Account
+from submit.report import KEYS, Report, Use
+from submit.stays import Stay
 
 FOLDER = Path(__file__).parent / "data" / "report"
-MOST_JOBS = 300  # rows; the CSV has all
-MOST_BARS = 40
-# Okabe and Ito's palette (2008), told apart with any colour vision
-COLOURS = {
-    "useful": "#009e73",
-    "leaving": "#56b4e9",
-    "starting": "#f0e442",
-    "preflight": "#cc79a7",
-    "transfer": "#0072b2",
-    "unmeasured": "#999999",
-    "lost": "#d55e00",
-}
-MEANING = {
-    "useful": "work that is in a result",
-    "leaving": "exits with 85, to the next step",
-    "starting": "from the container to the first step",
-    "preflight": "the test of the machine",
-    "transfer": "files on their way",
-    "unmeasured": "still running, and says nothing of itself",
-    "lost": "in no result",
-}
+MOST_JOBS = 300  # rows of the table; the CSV has all
+MOST_LINES = 40  # of the picture over time, and bars of one
+ORDER = ("useful", "leaving", "starting", "preflight", "transfer", "running", "lost")  # of parts, from the left
+WIDTH = 1000.0  # of pictures, in their own units
 
 
 def html(report: Report) -> str:
@@ -39,19 +24,27 @@ def html(report: Report) -> str:
     import jinja2
 
     loader = jinja2.FileSystemLoader(FOLDER)
-    page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
-        "page.html"
+    pages = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    shown = sorted(report.accounts, key=lambda one: (-one.seconds["lost"], -one.slots, one.job))[:MOST_JOBS]
-    made: str = page.render(
+    by_loss = sorted(report.accounts, key=lambda one: (-one.time.seconds["lost"], -one.slots, one.job))
+    made: str = pages.get_template("page.html").render(
         report=report,
+        time=report.time,
         when=datetime.fromtimestamp(report.now).isoformat(" ", "minutes"),
-        evictions=sum(one.evictions for one in report.accounts),
-        categories=list(COLOURS),
-        parts=_parts(report),
-        usage=_usage(report),
-        shown=shown,
-        bars=_bars,
+        parts=parts(report.time.seconds),
+        of_job=lambda one: parts(one.time.seconds),
+        meaning=slot_time.MEANING,
+        gpu_hours=[
+            (f"GPU-hours by {word}", _bars({name: (hours.whole, hours.lost) for name, hours in named.items()}))
+            for key, word in KEYS.items()
+            if (named := report.gpu_hours[key])
+        ],
+        lost=_bars({cause: (seconds / 3600, seconds / 3600) for cause, seconds in report.time.lost.items()}),
+        lines=_lines(report, [one for one in by_loss if one.stays][:MOST_LINES]),
+        uses=_uses(report),
+        shown=by_loss[:MOST_JOBS],
+        order=ORDER,
         hours=hours,
         minutes=lambda seconds: f"{seconds / 60:.1f}",
     )
@@ -59,55 +52,87 @@ def html(report: Report) -> str:
 
 
 def hours(seconds: float) -> str:
-    """`5400` becomes `1.50 h`, `90` becomes `1.5 min`."""
-    return f"{seconds / 3600:.2f} h" if seconds >= 600 else f"{seconds / 60:.1f} min"
+    """`50 s`, `12.5 min`, `3.25 h`, `1,200 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.2f} h" if seconds < 360_000 else f"{seconds / 3600:,.0f} h"
 
 
-def _parts(report: Report) -> list[dict[str, Any]]:
-    whole, seconds, at, parts = report.slots, report.seconds, 0.0, []
-    for name, colour in COLOURS.items():
-        width = 1000 * seconds[name] / whole if whole else 0.0
-        parts.append(
-            {
-                "name": name,
-                "colour": colour,
-                "x": round(at, 2),
-                "width": round(width, 2),
-                "hours": hours(seconds[name]),
-                "share": f"{width / 10:.1f}%",
-                "meaning": MEANING[name],
-            }
-        )
+def parts(seconds: Any) -> list[dict[str, Any]]:
+    """What a bar of the categories is made of: name, where it begins and how wide it is, in `WIDTH`, and in words."""
+    whole, at, found = sum(seconds.values()), 0.0, []
+    for name in ORDER:
+        width = WIDTH * seconds[name] / whole if whole else 0.0
+        share = f"{width / WIDTH:.1%}"
+        found.append({"name": name, "x": at, "width": width, "hours": hours(seconds[name]), "share": share})
         at += width
-    return parts
+    return found
 
 
-def _bars(values: Mapping[str, float], unit: float, name: str) -> Any:
-    """A bar for each value, the longest as wide as the page; what is beyond `MOST_BARS` in one."""
-    import markupsafe
+def _bars(values: dict[str, tuple[float, float]]) -> list[dict[str, Any]]:
+    """A bar for each (hours, hours lost), the longest as wide as the picture; what is beyond `MOST_LINES` in one."""
+    items = list(values.items())
+    if rest := items[MOST_LINES:]:
+        whole, lost = (sum(pair[which] for _, pair in rest) for which in (0, 1))
+        items = [*items[:MOST_LINES], (f"{len(rest)} others", (whole, lost))]
+    most = max((whole for _, (whole, _) in items), default=0.0) or 1.0
+    return [
+        {
+            "name": name,
+            "hours": hours(whole * 3600),
+            "lost": f"{lost / whole:.0%}" if whole else "",
+            "good": WIDTH * (whole - lost) / most,
+            "bad": WIDTH * lost / most,
+        }
+        for name, (whole, lost) in items
+    ]
 
-    items = [(key, value / unit) for key, value in values.items()]
-    if len(items) > MOST_BARS:
-        items = [*items[:MOST_BARS], (f"{len(items) - MOST_BARS} others", sum(value for _, value in items[MOST_BARS:]))]
-    most = max(value for _, value in items)
-    row = markupsafe.Markup(
-        '<div>{}</div><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect width="{}" height="10" rx="1" fill="#0072b2"/></svg><span>{}</span>'
-    )
-    rows = [row.format(key, round(100 * value / most, 2) if most else 0, f"{value:.2f} {name}") for key, value in items]
-    return markupsafe.Markup('<div class="bars">{}</div>').format(markupsafe.Markup("").join(rows))
+
+def _lines(report: Report, accounts: Iterable[Account]) -> dict[str, Any]:
+    """The picture over time: a line for each job, from its submission to its end, with its stays on machines."""
+    accounts = sorted(accounts, key=lambda one: (one.submitted, one.job))
+    ends = {id(one): one.stays[-1].end if one.state in ("done", "removed") else report.now for one in accounts}
+    first = min((one.submitted for one in accounts), default=report.now)
+    last = max(ends.values(), default=report.now)
+    scale = WIDTH / max(1, last - first)
+    rows = [
+        {
+            "name": one.job,
+            "state": one.state,
+            "x": (one.submitted - first) * scale,
+            "width": (ends[id(one)] - one.submitted) * scale,
+            "pieces": [piece for stay in one.stays for piece in _pieces(stay, first, scale)],
+        }
+        for one in accounts
+    ]
+    middle = [first + (last - first) * share / 4 for share in range(5)]
+    return {"rows": rows, "ticks": [datetime.fromtimestamp(at).strftime("%d %b %H:%M") for at in middle]}
 
 
-def _usage(report: Report) -> list[tuple[str, str, str, str]]:
+def _pieces(stay: Stay, first: int, scale: float) -> Iterable[dict[str, Any]]:
+    at = float(stay.begin)
+    last = "lost" if stay.cause else "running"
+    pieces = (("transfer", stay.input_s), ("useful", stay.kept + stay.saving), (last, stay.tail))
+    for name, seconds in (*pieces, ("transfer", stay.transfer - stay.input_s)):
+        if seconds * scale > 0.2:
+            said = f"{stay.site}, {stay.gpu}: {name}, {hours(seconds)}" + (f"; {stay.cause}" if name == "lost" else "")
+            yield {"name": name, "x": (at - first) * scale, "width": seconds * scale, "said": said}
+        at += seconds
+
+
+def _uses(report: Report) -> list[dict[str, str]]:
     rows = []
-    for key, name, unit in (
+    for key, word, unit in (
         ("Cpus", "cores", 1),
         ("Memory", "memory, GB", 1024),
         ("Disk", "disk, GB", 1 << 20),
-        ("GPUs", "GPUs, busy on average", 1),
+        ("GPUs", "GPUs busy", 1),
+        ("GPUsMemory", "GPU memory, GB", 1024),
     ):
-        used = [one.used[key] / unit for one in report.accounts if key in one.used]
-        asked = max((one.requested[key] / unit for one in report.accounts), default=0.0)
-        known = (f"{median(used):.2f}", f"{max(used):.2f}") if used else ("–", "–")
-        rows.append((name, f"{asked:.2f}" if asked else "–", *known))
+        if key in report.uses:
+            use = Use(*(value / unit for value in report.uses[key]))
+            numbers = {name: f"{value:.2f}" for name, value in use._asdict().items()}
+            rows.append({"name": word, **numbers, "share": f"{use.used / use.asked:.0%}"})
     return rows

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
-from submit import report_page
-from submit.report import Report, row
-from submit.report_page import MEANING, hours
+from submit.errors import KitError
+from submit.report import KEYS, Report, row
+from submit.report_page import ORDER, hours
+from submit.runtime.files import write_atomic
+from submit.slot_time import MEANING
 
 BAR = 24  # characters of the longest
 MOST_ROWS = 8
@@ -15,39 +18,47 @@ MOST_ROWS = 8
 
 def text(report: Report) -> str:
     """What a person reads first."""
+    time = report.time
     states = ", ".join(f"{count} {state}" for state, count in report.states.items())
-    lines = [f"{len(report.accounts)} jobs: {states}; {hours(report.queued)} in the queue"]
-    whole, seconds = report.slots, report.seconds
-    share = "unknown" if report.goodput is None else f"{report.goodput:.0%}"
-    lines += [f"{hours(whole)} of machines, of which {share} is work in a result", ""]
-    for name in report_page.COLOURS:
-        if seconds[name]:
-            part = seconds[name] / whole
-            lines.append(
-                f"  {name:11} {hours(seconds[name]):>10} {part:6.1%}  {'█' * round(BAR * part):{BAR}} {MEANING[name]}"
-            )
-    for title, values, unit in (
-        ("lost to", report.lost, 3600),
-        ("GPU-hours by model", report.gpu_hours("gpu"), 1),
-        ("GPU-hours by site", report.gpu_hours("site"), 1),
-        ("GPU-hours by day", report.gpu_hours("day"), 1),
-    ):
-        if values:
-            lines += ["", title]
-            rows = [f"  {value / unit:8.2f} h  {name}" for name, value in values.items()]
-            more = [f"              and {len(rows) - MOST_ROWS} more"] if len(rows) > MOST_ROWS else []
-            lines += [*more, *rows[-MOST_ROWS:]] if title.endswith("day") else [*rows[:MOST_ROWS], *more]
-    if report.speeds:
-        lines += ["", "speed, median of what jobs measured; GPU-hours in those of the model that worked most"]
-        lines += [
-            f"  {speed:9.1f} {unit}  {normal:8.2f} h  {gpu}" for gpu, (speed, unit, normal) in report.speeds.items()
+    held = f"; {hours(time.held)} on hold" if time.held else ""
+    lines = [f"{len(report.accounts)} jobs: {states}; {hours(time.queued)} in the queue{held}"]
+    share = "" if time.goodput is None else f", of which {time.goodput:.0%} is work in a result or a checkpoint"
+    lines += [f"{hours(time.slots)} of machines{share}"]
+    if report.wall:
+        wall, slots = report.wall
+        lines.append(
+            f"{hours(wall)} by RemoteWallClockTime of the jobs that do not run now; by their logs {hours(slots)}"
+        )
+    lines.append("")
+    for name in ORDER:
+        if seconds := time.seconds[name]:
+            part = seconds / time.slots
+            bar = "█" * round(BAR * part)
+            lines.append(f"  {name:9} {hours(seconds):>9} {part:6.1%}  {bar:{BAR}} {MEANING[name]}")
+    if time.lost:
+        lines += ["", "lost to", *(f"  {hours(seconds):>9}  {cause}" for cause, seconds in time.lost.items())]
+    for key, word in KEYS.items():
+        rows = [
+            f"  {hours(of.whole * 3600):>9}  {name}" + (f", {of.lost / of.whole:.0%} lost" if of.lost else "")
+            for name, of in report.gpu_hours[key].items()
         ]
+        more = [f"             and {len(rows) - MOST_ROWS} more"] if len(rows) > MOST_ROWS else []
+        rows = [*more, *rows[-MOST_ROWS:]] if key == "day" else [*rows[:MOST_ROWS], *more]
+        lines += ["", f"GPU-hours by {word}", *rows] if rows else []
+    if report.speeds:
+        lines += ["", "speed that jobs measured, and GPU-hours in those of the model that worked most"]
+        lines += [
+            f"  {one.median:9.1f} {one.unit}  {hours(one.hours * 3600):>9}  {gpu}" for gpu, one in report.speeds.items()
+        ]
+    if report.uses:
+        lines += ["", "used of what was asked for"]
+        lines += [f"  {use.used / use.asked:6.0%}  {name}" for name, use in report.uses.items()]
     lines += ["", "what to change"]
     for one in report.advice:
-        saved = f"{one.hours:8.2f} h  " if one.hours else "            "
-        lines += [f"  {saved}{one.what}", f"              {one.do}"]
+        saved = hours(one.hours * 3600) if one.hours else ""
+        lines += [f"  {saved:>9}  {one.what}", f"             {one.do}"]
     if not report.advice:
-        lines.append("  nothing that would save a hundredth of the GPU-hours")
+        lines.append("  nothing that would save a hundredth of the machines' time")
     return "\n".join(lines)
 
 
@@ -60,6 +71,14 @@ def table(report: Report) -> str:
     for one in rows:
         writer.writerow({name: _cell(value) for name, value in one.items()})
     return file.getvalue()
+
+
+def write(file: Path, content: str) -> None:
+    """The whole file, or none of it. Raises KitError."""
+    try:
+        write_atomic(file, content.encode())
+    except OSError as fault:
+        raise KitError(f"{file}: {fault.strerror}; want a file's name, in a folder where you may write") from None
 
 
 def _cell(value: object) -> object:

@@ -6,47 +6,64 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from submit import stays
 from submit.eventlog import JobHistory
 from submit.runtime import daly
+from submit.stays import Stay
 
-CATEGORIES = ("queued", "transfer", "starting", "useful", "leaving", "lost")
+CATEGORIES = ("transfer", "preflight", "starting", "useful", "leaving", "running", "lost")
+MEANING = {
+    "queued": "no machine",
+    "held": "on hold",
+    "transfer": "files on their way",
+    "preflight": "the test of the machine",
+    "starting": "from the container to the first step",
+    "useful": "work that is in a result or a checkpoint",
+    "leaving": "saving, exits with 85, and what follows until the next step",
+    "running": "still going on",
+    "lost": "came to nothing",
+}
+USEFUL, LEAVE, START = "ChirpOsgdlUseful", "ChirpOsgdlLeave", "ChirpOsgdlStart"
+PREFLIGHT = "ChirpOsgdlPreflightSeconds"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotTime:
-    """Seconds by category; they add up to the time from condor_submit to the end.
+    """Seconds: `queued` and `held` without a machine, and of machines by category, each in exactly one:
 
-    queued     no machine; from the log
-    transfer   files on their way, before the job starts and when it ends; from the log
-    starting   on a machine, before the first step: the job's own measurement, for each start
-    useful     work that is in the result: the job's own measurement; None where it published nothing
-    leaving    exits with 85 and what follows until the next step: their number times the job's own measurement
-    lost       what is left of the machines' time: work done again, and all that is in no other category
+    transfer   files on their way, before the job starts and when it ends
+    preflight  the test of the machine; as long as the job says
+    starting   what else comes before the first step; as long as the job says. A stay that was no longer is lost
+    useful     work that is in a result or a checkpoint: pieces that came home, as much of them as the job calls work
+    leaving    the rest of those pieces, and checkpoints on their way: saving, leaving with 85, coming back
+    running    a job's last piece, while it goes on and has said nothing of it
+    lost       what came to nothing, by what ended it
 
-    `slots`: seconds that machines were the job's; `leave_s`, `start_s`: what one leaving and one start cost it.
+    Attributes:
+        seconds: of machines, by `CATEGORIES`; `lost`: `seconds["lost"]` by cause (submit/stays.py).
+        measured: the job published its work; else all of a piece that came home counts as useful.
+        leave_s, start_s: what one leaving and one start cost it, by its own clock.
     """
 
     queued: float
-    transfer: float
-    starting: float | None
-    useful: float | None
-    leaving: float | None
-    lost: float | None
-    slots: float
+    held: float
+    seconds: Mapping[str, float]
+    lost: Mapping[str, float]
     evictions: int
+    measured: bool
     leave_s: float | None
     start_s: float | None
 
     @property
-    def seconds(self) -> dict[str, float | None]:
-        """Category -> seconds, to a tenth."""
-        values = {name: getattr(self, name) for name in CATEGORIES}
-        return {name: None if value is None else round(value, 1) for name, value in values.items()}
+    def slots(self) -> float:
+        """Seconds that machines were the job's."""
+        return sum(self.seconds.values())
 
     @property
     def goodput(self) -> float | None:
-        """Share of the machines' time that is work in the result."""
-        return self.useful / self.slots if self.useful is not None and self.slots else None
+        """Share of the machines' time that is work in a result or a checkpoint; None where there is none."""
+        over = self.slots - self.seconds["running"]
+        return self.seconds["useful"] / over if over else None
 
     @property
     def between_evictions(self) -> float | None:
@@ -70,66 +87,89 @@ class SlotTime:
 
 def of_job(history: JobHistory, ad: Mapping[str, Any], until: int) -> SlotTime:
     """`ad`: the job's, from the queue or the history. `until`: seconds since the epoch where it has not ended."""
-    last = history.ended if history.ended is not None else until
-    ends = [start.until if start.until is not None else last for start in history.starts]
-    slots = float(sum(end - start.claimed for start, end in zip(history.starts, ends, strict=True)))
-    if history.hold_code and ends:
-        last = ends[-1]
-    ingoing = sum(start.input_s for start in history.starts)
-    outgoing = history.starts[-1].output_s if history.ended is not None and history.starts else 0
-    useful, leave_s, start_s = (_number(ad, f"ChirpOsgdl{name}") for name in ("Useful", "Leave", "Start"))
-    starting = leaving = lost = None
-    if useful is not None:
+    return of_stays(stays.of_history(history, until), history, ad, until)
+
+
+def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], until: int) -> SlotTime:
+    """As `of_job`, from its stays."""
+    there = list(there)
+    published, leave_s, start_s = number(ad, USEFUL), number(ad, LEAVE), number(ad, START)
+    test_s = number(ad, PREFLIGHT) or 0.0
+    seconds, lost = dict.fromkeys(CATEGORIES, 0.0), dict[str, float]()
+    fate = _fate(history, there)
+    kept = going = 0.0
+    for stay in there:
+        first = stay.kept or stay.tail
         # what the job calls its start begins with the transfer
-        starting = sum(
-            min(end - start.time, max(0.0, (start_s or 0.0) - start.input_s))
-            for start, end in zip(history.starts, ends, strict=True)
-        )
-        leaving = (int(ad.get("CheckpointNumber", -1)) + 1) * (leave_s or 0.0)
-        rest = slots - ingoing - outgoing - useful
-        starting = min(starting, max(0.0, rest))
-        leaving = min(leaving, max(0.0, rest - starting))
-        lost = rest - starting - leaving
+        before = max(test_s, (start_s or 0.0) - stay.input_s if published is not None else 0.0)
+        if not stay.begun or (not stay.kept and (before >= first or stay.cause == stays.MACHINE_BAD)):
+            before = 0.0
+        before = min(before, first)
+        test = min(test_s, before)
+        seconds["transfer"] += stay.transfer
+        seconds["preflight"] += test
+        seconds["starting"] += before - test
+        came, tail = (stay.kept - before, stay.tail) if stay.kept else (0.0, stay.tail - before)
+        if fate:
+            lost[fate] = lost.get(fate, 0.0) + came + stay.saving
+        else:
+            kept += came
+            seconds["leaving"] += stay.saving
+        if stay.over:
+            lost[stay.cause] = lost.get(stay.cause, 0.0) + tail
+        else:
+            going += tail
+    useful = kept if published is None else min(published, kept + going)
+    rest = kept + going - useful
+    seconds["useful"], seconds["running"] = useful, min(rest, going)  # what a job says of itself is minutes old
+    seconds["leaving"] += rest - seconds["running"]
+    seconds["lost"] = sum(lost.values())
+    span = (until if history.ended is None else history.ended) - history.submitted
+    held = history.held_s + (0 if history.held_at is None else max(0, until - history.held_at))
     return SlotTime(
-        queued=last - history.submitted - slots,
-        transfer=float(ingoing + outgoing),
-        starting=starting,
-        useful=useful,
-        leaving=leaving,
-        lost=lost,
-        slots=slots,
-        evictions=history.evictions,
+        queued=max(0.0, float(span - held) - sum(stay.seconds for stay in there)),
+        held=float(held),
+        seconds=seconds,
+        lost={cause: value for cause, value in lost.items() if value},
+        evictions=sum(stay.cause == stays.MACHINE_LOST for stay in there),
+        measured=published is not None,
         leave_s=leave_s,
         start_s=start_s,
     )
 
 
-def total(parts: Iterable[SlotTime]) -> SlotTime:
-    """Of many jobs: sums, and the mean costs; what one of them does not know is unknown."""
-    parts = list(parts)
+def _fate(history: JobHistory, there: list[Stay]) -> str:
+    """What made all that the job had kept come to nothing; empty: nothing did."""
+    if history.ended is None or (history.exit_code == 0 and not history.removed):
+        return ""
+    return stays.TAKEN_OUT if history.removed else there[-1].cause if there else ""
 
-    def summed(name: str) -> float | None:
-        values = [getattr(part, name) for part in parts]
-        return None if None in values or not values else float(sum(values))
+
+def total(parts: Iterable[SlotTime]) -> SlotTime:
+    """Of many jobs: sums, and the mean costs."""
+    parts = list(parts)
 
     def mean(name: str) -> float | None:
         values = [value for part in parts if (value := getattr(part, name)) is not None]
         return sum(values) / len(values) if values else None
 
+    lost: dict[str, float] = {}
+    for part in parts:
+        for cause, seconds in part.lost.items():
+            lost[cause] = lost.get(cause, 0.0) + seconds
     return SlotTime(
-        queued=summed("queued") or 0.0,
-        transfer=summed("transfer") or 0.0,
-        starting=summed("starting"),
-        useful=summed("useful"),
-        leaving=summed("leaving"),
-        lost=summed("lost"),
-        slots=summed("slots") or 0.0,
+        queued=sum(part.queued for part in parts),
+        held=sum(part.held for part in parts),
+        seconds={name: sum(part.seconds[name] for part in parts) for name in CATEGORIES},
+        lost=dict(sorted(lost.items(), key=lambda pair: -pair[1])),
         evictions=sum(part.evictions for part in parts),
+        measured=all(part.measured for part in parts),
         leave_s=mean("leave_s"),
         start_s=mean("start_s"),
     )
 
 
-def _number(ad: Mapping[str, Any], name: str) -> float | None:
+def number(ad: Mapping[str, Any], name: str) -> float | None:
+    """A number of an ad; None where it has none."""
     value = ad.get(name)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -5,19 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from submit.slot_time import CATEGORIES, SlotTime, total
+from submit.slot_time import MEANING, SlotTime, total
 from submit.tryout_outcome import Outcome
 
-MEANING = {
-    "queued": "no machine (event log)",
-    "transfer": "files on their way (event log)",
-    "starting": "before a first step (number of starts x the job's own measurement)",
-    "useful": "work that is in the result (measured by the job)",
-    "leaving": "exits with 85 (number x the job's own measurement)",
-    "lost": "the rest: work done again, and all else",
-}
 LONGEST_STORY = 40  # lines
-UNKNOWN = "the job publishes no ChirpOsgdlUseful (submit.runtime.work does): what was useful is unknown"
+UNKNOWN = "the job publishes no ChirpOsgdlUseful (submit.runtime.work does): all that came home counts as useful"
 
 
 def as_json(outcome: Outcome) -> str:
@@ -37,12 +29,15 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "reason": reason(outcome) or None,
         "evictions": whole.evictions,
         "goodput": _rounded(whole.goodput),
+        "measured": whole.measured,
         "optimum": _rounded(whole.optimum),
         "between_evictions_s": _rounded(whole.between_evictions),
         "leave_s": _rounded(whole.leave_s),
         "start_s": _rounded(whole.start_s),
         "slot_s": whole.slots,
-        "seconds": whole.seconds,
+        "held_s": whole.held,
+        "seconds": _seconds(whole),
+        "lost": {cause: round(value, 1) for cause, value in whole.lost.items()},
         "starts": [
             {
                 "job": f"{cluster}.{proc}",
@@ -68,7 +63,11 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
 
 
 def _costs(part: SlotTime) -> dict[str, Any]:
-    return {"evictions": part.evictions, "goodput": _rounded(part.goodput), "seconds": part.seconds}
+    return {"evictions": part.evictions, "goodput": _rounded(part.goodput), "seconds": _seconds(part)}
+
+
+def _seconds(part: SlotTime) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in {"queued": part.queued, **part.seconds}.items()}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -107,7 +106,9 @@ def text(outcome: Outcome) -> str:
     lines.append(
         f"{len(parts)} {'jobs' if many else 'job'}, {starts} starts at {len(sites)} sites, {whole.evictions} evictions"
     )
-    lines += [_row(name, whole) for name in CATEGORIES]
+    seconds = {"queued": whole.queued, "held": whole.held, **whole.seconds}
+    lines += [_row(name, value) for name, value in seconds.items() if value or name not in ("held", "running")]
+    lines += [f"    {value:>8,.1f} s   {cause}" for cause, value in whole.lost.items()]
     lines += _verdict(whole)
     if problem := reason(outcome):
         lines.append(f"not fine: {problem}")
@@ -116,15 +117,16 @@ def text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, whole: SlotTime) -> str:
-    value = whole.seconds[name]
-    return f"  {name:<10}{'unknown' if value is None else f'{value:,.1f} s':>12}   {MEANING[name]}"
+def _row(name: str, seconds: float) -> str:
+    return f"  {name:<10}{seconds:>10,.1f} s   {MEANING[name]}"
 
 
 def _verdict(whole: SlotTime) -> list[str]:
     if whole.goodput is None:
-        return [UNKNOWN]
+        return []
     lines = [f"goodput: {whole.goodput:.1%} of {whole.slots:,.0f} s of machines is work in the result"]
+    if not whole.measured:
+        return [*lines, UNKNOWN]
     if whole.optimum is not None:
         lines.append(
             f"the best that can be, with a loss every {whole.between_evictions:.0f} s, {whole.leave_s:.1f} s to leave, "

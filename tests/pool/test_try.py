@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from submit import faults, harm, osdf_local
 from submit.cli import app
 from submit.errors import KitError, PoolError
-from submit.eventlog import Start
+from submit.start import Start
 from tests.conftest import Condor
 from tests.pool import steady
 from tests.pool.conftest import osgdl, render
@@ -144,7 +144,8 @@ def test_an_evicted_training_is_the_undisturbed_one(
         assert report["between_evictions_s"] < 60
         assert report["goodput"] >= 0.85 * report["optimum"], report
         told = condor.run(["condor_history", str(report["cluster"]), "-af", "ChirpOsgdlInterval"], cwd=small).stdout
-        print(f"{report}\ngoodput {report['goodput']:.1%} of {report['optimum']:.1%}, an interval of {float(told):.0f} s")
+        print(report)
+        print(f"goodput {report['goodput']:.1%} of {report['optimum']:.1%}, an interval of {float(told):.0f} s")
         assert parts["lost"] <= report["evictions"] * (float(told) + report["leave_s"]), report
 
 

@@ -1,4 +1,4 @@
-"""Every second of a machine is in one category; what is said of it, as text, page, table and JSON."""
+"""What is said of jobs' hours, as text, page, table and JSON; and what to change about them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,161 +15,227 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from submit import account, ads, report, report_page, report_text
-from submit.account import CATEGORIES
+from submit import account, ads, pool, report, report_page, report_text, slot_time, stays
 from submit.cli import app
 from submit.errors import KitError
-from submit.eventlog import JobHistory, Start
+from submit.eventlog import JobHistory
+from submit.start import Start
 
-PUBLISHED = {"ChirpOsgdlUseful": 300.0, "ChirpOsgdlLeave": 5.0, "ChirpOsgdlStart": 20.0, "CheckpointNumber": 3}
-PUBLISHED |= {"RequestGPUs": 1, "RequestMemory": 8192, "ChirpOsgdlPreflightSeconds": 2.0}
+PUBLISHED = {"ChirpOsgdlUseful": 5400.0, "ChirpOsgdlLeave": 20.0, "ChirpOsgdlStart": 60.0, "RequestGPUs": 1}
+PUBLISHED |= {"RequestMemory": 8192, "ChirpOsgdlPreflightSeconds": 2.0}
 RATE = {"ChirpOsgdlRate": 50.0, "ChirpOsgdlUnit": "images"}
-ENDS = {
-    "exit code 85": "",
-    "exit code 75": account.MACHINE_BAD,
-    "exit code 1": account.BUG,
-    "a signal": account.BUG,
-    "osgdl: exit code 65, try 1: scan.nii.gz: torn": account.WRONG,
-    "removed": account.REMOVED,
-    "Job was evicted": account.MACHINE_LOST,
-    "Socket between submit and execute hosts closed unexpectedly": account.MACHINE_LOST,
-}
-EVICTED = "Job was evicted"
+NOON = 1_795_000_000  # about noon of a day
 
 
-def stay(begin: int, seconds: int, why: str, **more: Any) -> Start:
+def stay(begin: int, seconds: int, **more: Any) -> Start:
+    """3 s of files, and then until the end."""
     given_ = {"site": "UNL", "gpu": "NVIDIA L40S", "gpus": 1, "input_s": 3}
-    return Start(time=begin + 3, claimed=begin, until=begin + seconds, why=why, **{**given_, **more})
+    return Start(time=begin + 3, claimed=begin, until=begin + seconds, **{**given_, **more})
 
 
-def history(*starts: Start, code: int | None = 0, **more: Any) -> JobHistory:
-    ended = starts[-1].until if starts and code is not None else None
-    return JobHistory(cluster=7, proc=0, submitted=0, starts=list(starts), ended=ended, exit_code=code, **more)
+def history(*starts: Start, number: int = 7, **more: Any) -> JobHistory:
+    ended = starts[-1].until if starts else None
+    values = {"submitted": 0, "ended": ended, "exit_code": 0, "starts": list(starts), **more}
+    return JobHistory(cluster=number, proc=0, **values)
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> JobHistory:
-    starts, now = [], 0
-    for _ in range(draw(st.integers(0, 6))):
-        now += draw(st.integers(0, 500))
-        seconds = draw(st.integers(3, 90_000))
-        starts.append(stay(now, seconds, draw(st.sampled_from(list(ENDS))), input_s=draw(st.integers(0, 3))))
-        now += seconds
-    unstarted = [stay(now + 5, 7, "files")] if draw(st.booleans()) else []
-    code = draw(st.sampled_from([0, 1, None])) if starts else None
-    if code is not None:
-        starts[-1].why = ""
-    return history(*starts, code=code, unstarted=unstarted, evictions=draw(st.integers(0, 6)))
+def of(*accounts: account.Account) -> report.Report:
+    return report.Report(of=("brains",), now=20_000, accounts=accounts)
 
 
-@given(histories(), st.sampled_from([{}, PUBLISHED, {**PUBLISHED, "ChirpOsgdlUseful": 0.0, "CheckpointNumber": -1}]))
-def test_every_second_is_in_one_category(job: JobHistory, ad: dict[str, Any]) -> None:
-    found = account.of_job(job, ad, "7.log", 10**6)
-    assert found.slots == pytest.approx(sum(one.end - one.begin for one in found.stays), abs=1e-6)
-    assert min(found.seconds.values()) >= -1e-6
-    assert sum(found.lost.values()) == pytest.approx(found.seconds["lost"], abs=1e-6)
-    for one in found.stays:
-        assert sum(account.by_day(one).values()) == one.end - one.begin
+def evicted(number: int = 7, ad: dict[str, Any] = PUBLISHED, **used: float) -> account.Account:
+    """A job that was evicted once, an hour after its checkpoint."""
+    first = stay(10, 5400, code=(1022, 0), outputs=[(1800, 1805)])
+    return account.of_job(history(first, stay(6000, 7000, used=used), number=number), ad, "x.log", 0)
 
 
-def test_a_job_by_hand() -> None:
-    job = history(stay(10, 200, EVICTED), stay(300, 250, "", output_s=4), evictions=1)
-    found = account.of_job(job, PUBLISHED, "7.log", 0)
-    assert dict(found.seconds) == {
-        "transfer": 10.0,  # 3 + 3 in, 4 home
-        "preflight": 4.0,
-        "starting": 30.0,  # twice 20, of which 3 are the transfer and 2 the preflight
-        "useful": 300.0,
-        "leaving": 20.0,  # four times
-        "unmeasured": 0.0,
-        "lost": 86.0,
+def failed(why: str, code: tuple[int, int] | None = None, site: str = "UNL") -> account.Account:
+    """A job whose first hour came to nothing."""
+    job = history(stay(0, 3600, why=why, code=code, site=site), stay(4000, 900))
+    return account.of_job(job, {}, "x.log", 0)
+
+
+@given(st.integers(NOON, NOON + 10**8), st.integers(0, 10**6))
+def test_days_add_up(begin: int, seconds: int) -> None:
+    (one,) = stays.of_history(history(stay(begin, seconds)), 0)
+    found = account.by_day(one)
+    assert sum(found.values()) == seconds and all(0 < part <= 25 * 3600 for part in found.values())
+    assert list(found) == sorted(found)
+
+
+def test_gpu_hours_by_model_site_and_day() -> None:
+    found = of(evicted(), account.of_job(history(stay(0, 3600, gpu="Tesla T4", site="UCSD")), {}, "x.log", 0))
+    assert found.gpu_hours["gpu"] == {
+        "NVIDIA L40S": (pytest.approx(12_400 / 3600), pytest.approx((5410 - 1805) / 3600)),
+        "Tesla T4": (1.0, 0.0),
     }
-    assert found.lost == {account.MACHINE_LOST: 86.0} and found.queued == 100 and found.measured
+    assert {site: hours.whole for site, hours in found.gpu_hours["site"].items()}.keys() == {"UNL", "UCSD"}
+    assert sum(hours.whole for hours in found.gpu_hours["day"].values()) == pytest.approx(16_000 / 3600)
 
 
-@pytest.mark.parametrize(("why", "cause"), ENDS.items(), ids=[str(number) for number in range(len(ENDS))])
-def test_what_ended_a_stay(why: str, cause: str) -> None:
-    found = account.of_job(history(stay(0, 50, why), stay(60, 50, "")), {}, "7.log", 0)
-    assert [one.cause for one in found.stays] == [cause, ""]
-    assert found.seconds["useful"] == 47 and found.seconds["lost"] == 47
-
-
-@pytest.mark.parametrize(
-    ("code", "cause"), [((13, 256), account.TRANSFER), ((34, 102), account.HELD), ((3, 1), account.BUG)], ids=str
-)
-def test_what_a_hold_says(code: tuple[int, int], cause: str) -> None:
-    job = history(stay(0, 50, "so it is"), code=None, hold_code=code, hold_reason="so it is")
-    assert account.of_job(job, {}, "7.log", 0).stays[0].cause == cause
-
-
-def test_a_machine_that_never_began_the_job_is_lost() -> None:
-    job = history(stay(100, 50, ""), unstarted=[stay(0, 30, "no file")])
-    found = account.of_job(job, {}, "7.log", 0)
-    assert found.slots == 80 and found.lost == {account.TRANSFER: 27.0}
-
-
-def many(*ads_: dict[str, Any]) -> report.Report:
-    """A report on jobs that were evicted once."""
-    accounts = []
-    for number, ad in enumerate(ads_):
-        job = history(stay(10, 4000, EVICTED), stay(5000, 7000, "", used={"GPUs": 0.2, "Memory": 900.0}), evictions=1)
-        job.cluster = number
-        accounts.append(account.of_job(job, ad, "x.log", 0))
-    return report.Report(of=("brains",), now=20_000, accounts=tuple(accounts), wall={})
+def test_two_gpus_are_two_hours_and_no_gpu_is_none() -> None:
+    found = of(
+        account.of_job(history(stay(0, 3600, gpus=2)), {}, "x.log", 0),
+        account.of_job(history(stay(0, 3600, gpus=0, gpu="")), {}, "x.log", 0),
+    )
+    assert [one.gpu_hours for one in found.accounts] == [2.0, 0.0]
+    assert found.gpu_hours["gpu"] == {"NVIDIA L40S": (2.0, 0.0)}
 
 
 def test_speeds_make_hours_comparable() -> None:
-    job = history(stay(0, 3600, "", gpu="Tesla T4"))
-    slow = account.of_job(job, {**PUBLISHED, "ChirpOsgdlRate": 10.0, "ChirpOsgdlUnit": "images"}, "x.log", 0)
-    fast = account.of_job(history(stay(0, 7200, "")), {**PUBLISHED, **RATE}, "x.log", 0)
-    found = report.Report(of=("a",), now=0, accounts=(slow, fast), wall={})
-    assert found.speeds == {"Tesla T4": (10.0, "images/s", 0.2), "NVIDIA L40S": (50.0, "images/s", 2.0)}
+    slow = account.of_job(history(stay(0, 3600, gpu="Tesla T4")), {**PUBLISHED, **RATE, "ChirpOsgdlRate": 10}, "x", 0)
+    fast = account.of_job(history(stay(0, 7200)), {**PUBLISHED, **RATE}, "x.log", 0)
+    assert of(slow, fast).speeds == {"NVIDIA L40S": (50.0, "images/s", 2.0), "Tesla T4": (10.0, "images/s", 0.2)}
+    photons = account.of_job(history(stay(0, 7200)), {"ChirpOsgdlPhotonNs": 20.0}, "x.log", 0)
+    assert of(photons).speeds == {"NVIDIA L40S": (50.0, "known photons/µs", 2.0)}
+    assert of(evicted()).speeds == {}
+
+
+def test_use_is_weighed_by_time() -> None:
+    used = {"Cpus": 1.0, "Memory": 1000.0, "GPUs": 0.5}
+    long = account.of_job(history(stay(0, 9000, used=used, asked={"Cpus": 4.0, "Memory": 8192.0})), {}, "x.log", 0)
+    short = account.of_job(history(stay(0, 1000, used={"Cpus": 3.0}, asked={"Cpus": 2.0})), {}, "x.log", 0)
+    found = of(long, short).uses
+    assert tuple(found["Cpus"]) == pytest.approx((3.8, 1.2, 4.0, 3.0))
+    assert tuple(found["Memory"]) == (8192, 1000, 8192, 1000) and set(found) == {"Cpus", "Memory"}
+    ad = {
+        "RequestGPUs": 1,
+        "GPUsAverageUsage": 0.25,
+        "GPUsMemoryUsage": 9000.0,
+        "GPUsMinMemory": 40_000,
+        "CpusUsage": "?",
+    }
+    assert set(of(account.of_job(history(stay(0, 9)), ad, "x.log", 0)).uses) == {"GPUs", "GPUsMemory"}
+
+
+@pytest.mark.parametrize(
+    ("of_jobs", "what", "do"),
+    [
+        ([failed("exit code 1")], stays.BUG, r"osgdl explain .* osgdl try FILE\.sub"),
+        ([failed("exit code 65")], stays.WRONG, r"osgdl explain .* osgdl check FILE\.sub"),
+        ([failed("exit code 75", site='a"b')], stays.MACHINE_BAD, r'most of it at a"b: \+UNDESIRED_Sites = "a\\"b"'),
+        ([failed("too much", (34, 102))], stays.HELD, "osgdl explain says which limit"),
+        ([failed("no file", (12, 2))], stays.TRANSFER, "osgdl stage"),
+        ([failed("no image", (45, -1000))], stays.NOT_STARTED, "osgdl check"),
+        ([failed("", (1023, 0))], stays.TAKEN_OUT, "condor_rm loses the rest"),
+        ([failed("", (1022, 0))], "1 of these jobs never sent a checkpoint home", r"docs/your-own-script\.md"),
+        ([evicted()], "leaving as often as loses least", "evicted_every_minutes = 207"),
+        ([evicted(GPUs=0.2)], "in 1 jobs the GPUs were busy less than 50% of the time", r"docs/scaling\.md"),
+        ([evicted(GPUs=0.0)], "1 jobs asked for a GPU and did not use it", "leave request_gpus out"),
+        (
+            [account.of_job(history(stay(0, 3600, input_s=1800)), {}, "x.log", 0)],
+            "0.5 h, 50% of the machines' time: files on their way",
+            "osgdl stage",
+        ),
+        (
+            [account.of_job(history(stay(0, 600)), {**PUBLISHED, "ChirpOsgdlStart": 300.0}, "x.log", 0)],
+            "50% of the machines' time: starts, before a first step",
+            "fewer and longer jobs",
+        ),
+        (
+            [account.of_job(history(stay(0, 9000)), {**PUBLISHED, "ChirpOsgdlUseful": 4500.0}, "x.log", 0)],
+            "leaving with 85 and coming back",
+            "a larger evicted_every_minutes",
+        ),
+        (
+            [account.of_job(history(stay(0, 9, code=(3, 65)), ended=None, hold_code=(3, 65)), {}, "x.log", 20)],
+            "1 jobs are on hold",
+            "osgdl explain",
+        ),
+        (
+            [account.of_job(history(stay(36_000, 3600)), {}, "x.log", 0)],
+            "jobs waited 10 h in the queue, 10 times what they had machines",
+            r"osgdl match FILE\.sub",
+        ),
+        ([evicted(Memory=900.0)], "no job used more than 0.9 GB of memory, and they ask for 8", "request_memory = 2GB"),
+        (
+            [account.of_job(history(stay(0, 9, used={"Cpus": 1.1}, asked={"Cpus": 8.0})), {}, "x.log", 0)],
+            "no job used more than 1.1 cores, and they ask for 8",
+            "request_cpus = 2:",
+        ),
+    ],
+    ids=[
+        *("bug", "wrong", "bad", "held", "transfer", "program", "removed", "never", "optimum", "idle-gpu", "no-gpu"),
+        *("files", "starts", "leaving", "on-hold", "queue", "memory", "cores"),
+    ],
+)
+def test_advice(of_jobs: list[account.Account], what: str, do: str) -> None:
+    found = [one for one in of(*of_jobs).advice if what in one.what]
+    assert len(found) == 1 and re.search(do, found[0].do), of(*of_jobs).advice
 
 
 def test_advice_begins_with_what_saves_most() -> None:
-    found = many(PUBLISHED, {**PUBLISHED, "ChirpOsgdlUseful": 9000.0}).advice
+    found = of(evicted(GPUs=0.2, Memory=900.0), failed("exit code 1"), failed("exit code 65")).advice
     hours = [one.hours for one in found]
-    assert hours == sorted(hours, reverse=True)
-    assert "the GPUs were busy less than 50% of the time" in found[0].what
-    assert any(one.do.startswith("in config.toml, [checkpoint]: evicted_every_minutes = ") for one in found)
-    assert found[-1].do == "request_memory = 1GB: more machines would do"
-    silent = many({"RequestGPUs": 1}).advice
-    assert any("say nothing of a checkpoint" in one.what for one in silent)
+    assert hours == sorted(hours, reverse=True) and len(found) > 3 and hours[-1] == 0.0
+    assert max(hours) < sum(one.gpu_hours for one in of(evicted(), failed(""), failed("")).accounts)
+    assert of(account.of_job(history(stay(0, 3600)), {}, "x.log", 0)).advice == []
 
 
-def test_a_bad_site_is_named_as_condor_wants_it() -> None:
-    job = history(stay(0, 900, "exit code 75", site='a"b'), stay(2000, 900, ""))
-    found = report.Report(of=("a",), now=0, accounts=(account.of_job(job, {}, "x.log", 0),), wall={}).advice
-    assert found[0].do.endswith(r'requirements = (GLIDEIN_Site =!= "a\"b")')
+class Wellformed(HTMLParser):
+    """Fails where a tag is not closed, or closes another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open += [] if tag in ("meta", "br") else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, self.getpos()
 
 
 def test_the_page_says_what_the_json_says_and_runs_nothing() -> None:
-    job = history(stay(0, 5400, EVICTED, site="<script>x</script>"), stay(6000, 5400, ""))
-    odd = account.of_job(job, {**PUBLISHED, **RATE}, "<b>.log", 0)
-    found = report.Report(of=("<i>here</i>",), now=20_000, accounts=(odd,), wall={})
+    job = history(stay(0, 5400, code=(1022, 0), site="<script>x</script>", gpu='"><b>'), stay(6000, 5400))
+    odd = account.of_job(job, {**PUBLISHED, **RATE, "ChirpOsgdlUnit": "<u>"}, "<b>.log", 0)
+    found = report.Report(of=("<i>here</i>",), now=20_000, accounts=(odd,))
     page = report_page.html(found)
-    assert "<script" not in page and "<i>here" not in page and "&lt;script&gt;" in page
-    assert not re.search(r"(?:src|href)=", page) and "default-src 'none'" in page
+    assert not re.search(r"<script|<i>|<u>|<b>\.|\"><b>", page) and "&lt;script&gt;" in page
+    assert "default-src 'none'" in page and not re.search(r"""(?:src|href)=(?!"#)|url\(|@import""", page)
+    assert all(f'id="{name}"' in page for name in re.findall(r'href="#([^"]*)"', page))
+    parser = Wellformed()
+    parser.feed(page.partition("<body>")[2].partition("</body>")[0])
+    assert parser.open == []
     said = found.as_dict()
     assert f"<b>{round(100 * said['goodput'])}%</b>" in page
     for name, seconds in said["seconds"].items():
-        assert f"{name} <b>{report_page.hours(seconds)}</b>" in page
-    assert f"<b>{sum(said['gpu_hours']['gpu'].values()):.2f} h</b>of GPUs" in page
-    widths = [float(width) for width in re.findall(r'<rect x="[\d.]+" y="0" width="([\d.]+)"', page)]
-    assert sum(widths) == pytest.approx(1000, abs=0.1)
+        assert re.search(rf"</span>{name}</th><td>{re.escape(report_page.hours(seconds))}</td>", page)
+    widths = [float(width) for width in re.findall(r'width="([\d.]+)" height="10"><title>\w+: ', page)]
+    assert sum(widths) == pytest.approx(2000, abs=1), "the bar of all, and that of the job"
 
 
 def test_many_jobs_are_one_table_and_a_short_page() -> None:
-    found = many(*[PUBLISHED] * 400)
+    found = of(*(evicted(number) for number in range(400)))
     rows = list(csv.DictReader(io.StringIO(report_text.table(found))))
-    assert len(rows) == 400 and {float(row["slot_s"]) for row in rows} == {11_000.0}
-    assert "The 300 that lost most, of 400" in report_page.html(found)
+    assert len(rows) == 400 and {float(row["slot_s"]) for row in rows} == {12_400.0}
+    categories = [f"{name}_s" for name in slot_time.CATEGORIES]
+    assert all(sum(float(row[name]) for name in categories) == pytest.approx(12_400, abs=0.5) for row in rows)
+    page = report_page.html(found)
+    assert "The 300 that lost most, of 400" in page and "The 40 jobs that lost most" in page and len(page) < 1e6
+
+
+def test_many_sites_are_a_short_list() -> None:
+    found = of(*(account.of_job(history(stay(0, 3600 + at, site=f"S{at}")), {}, "x", 0) for at in range(60)))
+    assert "20 others" in report_page.html(found) and "and 52 more" in report_text.text(found)
+
+
+def test_jobs_that_never_ran() -> None:
+    found = of(account.of_job(history(ended=None, exit_code=None), {}, "x.log", 7200))
+    assert "1 jobs: 1 idle; 2.00 h in the queue" in report_text.text(found) and found.as_dict()["goodput"] is None
+    assert "2.00 h</b>in the queue" in report_page.html(found)
 
 
 def test_a_cell_is_no_formula() -> None:
-    job = history(stay(0, 900, "", site="=cmd()"))
-    found = report.Report(of=("a",), now=0, accounts=(account.of_job(job, {}, "x.log", 0),), wall={})
+    found = of(account.of_job(history(stay(0, 900, site="=cmd()")), {}, "x.log", 0))
     assert "'=cmd()" in report_text.table(found)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(12, "12 s"), (90, "1.5 min"), (5400, "1.50 h"), (4_320_000, "1,200 h")], ids=str
+)
+def test_times_in_words(seconds: float, said: str) -> None:
+    assert report_page.hours(seconds) == said
 
 
 LOG = """\
@@ -187,26 +254,64 @@ LOG = """\
 ...
 005 (007.000.000) 2026-11-18 11:05:10 Job terminated.
 \t(1) Normal termination (return value 0)
+\tPartitionable Resources :    Usage  Request Allocated  Assigned
+\t   Cpus                 :     0.97        4         4
+\t   Gpus (Average)       :     0.83        1         1  "GPU-ddc1c098"
+\t   GpusMemory (MB)      :    12345
 ...
 """
 
 
-def test_the_command(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/7.log").write_text(LOG)
-    history_ = [{"ClusterId": 7, "ProcId": 0, **PUBLISHED, "ChirpOsgdlUseful": 3000.0, "CheckpointNumber": -1}]
-    (tmp_path / "ads.json").write_text(json.dumps(history_))
-    words = ["report", str(tmp_path), "--ads", str(tmp_path / "ads.json")]
-    files = ["--html", str(tmp_path / "r.html"), "--csv", str(tmp_path / "r.csv")]
+    ad = {"ClusterId": 7, "ProcId": 0, **PUBLISHED, "ChirpOsgdlUseful": 3000.0, "RemoteWallClockTime": 3611.0}
+    (tmp_path / "ads.json").write_text(json.dumps([ad]))
+    return tmp_path
+
+
+def test_the_command(folder: Path) -> None:
+    words = ["report", str(folder), "--ads", str(folder / "ads.json")]
+    files = ["--html", str(folder / "r.html"), "--csv", str(folder / "r.csv")]
     done = CliRunner().invoke(app, [*words, *files, "--json"], catch_exceptions=False)
     said = json.loads(done.stdout)
-    assert (
-        said["slot_s"] == 3610 and said["queued_s"] == 300 and said["goodput"] == pytest.approx(3000 / 3610, abs=1e-4)
-    )
-    assert set(said["seconds"]) == set(CATEGORIES) and said["gpu_hours"]["site"] == {"UNL": pytest.approx(1.0028)}
-    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>") and "7.0" in (tmp_path / "r.csv").read_text()
+    assert (said["slot_s"], said["queued_s"], said["wall_s"]) == (3610, 300, {"htcondor": 3611, "logs": 3610})
+    assert said["goodput"] == pytest.approx(3000 / 3610, abs=1e-4)
+    assert sum(said["seconds"].values()) == said["slot_s"] and set(said["seconds"]) == set(slot_time.CATEGORIES)
+    assert said["gpu_hours"]["site"] == {"UNL": {"hours": pytest.approx(1.0028), "lost": 0.0}}
+    assert (said["used"]["GPUs"]["used"], said["by_job"][0]["gpusmemory_used"]) == (0.83, 12345)
+    assert (folder / "r.html").read_text().startswith("<!doctype html>") and "7.0" in (folder / "r.csv").read_text()
     text = CliRunner().invoke(app, words, catch_exceptions=False).stdout
     assert "1.00 h of machines, of which 83% is work in a result" in text and "  1.00 h  UNL" in text
+
+
+def test_without_htcondor_the_log_alone_speaks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(pool, "init_pid", lambda: None)
+    said: list[str] = []
+    found = report.of_places([folder], say=said.append)
+    assert found.time.seconds["useful"] == 3600 and found.wall is None and not found.time.measured
+    assert said[0].startswith("no ad of 1 of 1 jobs, from queue or history: ")
+
+
+def test_an_access_point_is_asked_for_these_jobs_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = folder / "bin"
+    programs.mkdir()
+    for name in ("condor_history", "condor_q"):
+        told = '[{"ClusterId": 7, "ProcId": 0, "ChirpOsgdlUseful": 900}]' if name == "condor_history" else ""
+        (programs / name).write_text(f"#!/bin/sh\necho \"$0 $*\" >> {folder}/asked\necho '{told}'\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/bin:/usr/bin")
+    found = report.of_places([folder])
+    assert found.time.seconds["useful"] == 900
+    asked = (folder / "asked").read_text().splitlines()
+    assert len(asked) == 2 and re.search(
+        r"condor_history -since EnteredCurrentStatus < \d+ 7 -json -attributes ", asked[0]
+    )
+    (programs / "condor_history").write_text("#!/bin/sh\nsleep 9\n")
+    monkeypatch.setattr(ads, "ASK_S", 0.2)
+    assert ads.ask([7], ["Cmd"], 0, local=False) == {}
 
 
 @pytest.mark.parametrize(
@@ -228,3 +333,8 @@ def test_ads_that_cannot_be_read(tmp_path: Path, content: str | None, says: str)
 def test_a_folder_without_jobs(tmp_path: Path) -> None:
     with pytest.raises(KitError, match=r": no job in it; want a project's folder, with an event log in logs/"):
         report.of_places([tmp_path])
+
+
+def test_a_file_that_cannot_be_written(folder: Path) -> None:
+    with pytest.raises(KitError, match=r"logs: Is a directory; want a file's name, in a folder where you may write"):
+        report_text.write(folder / "logs", "")

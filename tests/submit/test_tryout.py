@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from submit import eventlog, faults, tryout, tryout_text
 from submit.cli import app
 from submit.errors import KitError
-from submit.eventlog import JobHistory, Start
+from submit.eventlog import JobHistory
+from submit.start import Start
 from submit.tryout_outcome import Done, Outcome
 
 
@@ -63,8 +64,9 @@ def test_the_list() -> None:
 
 def history(**more: object) -> JobHistory:
     """Submitted at 1000; 60 s at one site, lost; 40 s at another."""
-    first = Start(time=1002, claimed=1001, until=1061, why="vacated", site="A", input_s=1)
-    last = Start(time=1071, claimed=1070, until=1110, site="B", input_s=1, output_s=2)
+    first = Start(time=1002, claimed=1001, until=1061, why="vacated", site="A", input_s=1, code=(1022, 0))
+    first.outputs = [(1045, 1046)]
+    last = Start(time=1071, claimed=1070, until=1110, site="B", input_s=1, outputs=[(1108, 1110)])
     told = [(1002, "starts at A"), (1061, "lost its machine: vacated"), (1071, "starts at B"), (1110, "done")]
     values: dict[str, object] = {"starts": [first, last], "evictions": 1, "said": told, "exit_code": 0, "ended": 1110}
     return JobHistory(cluster=7, proc=0, submitted=1000, **{**values, **more})  # type: ignore[arg-type]
@@ -117,7 +119,7 @@ def test_what_a_job_does_not_publish_is_unknown() -> None:
     found = outcome(history())
     silent = Outcome(7, found.jobs, {}, [], [], 1110.0)
     report = tryout_text.as_dict(silent)
-    assert report["goodput"] is None and report["seconds"]["useful"] is None and report["seconds"]["queued"] == 10
+    assert not report["measured"] and report["seconds"]["useful"] == 43 + 37 and report["seconds"]["queued"] == 10
     assert tryout_text.UNKNOWN in tryout_text.text(silent)
     never_left = Outcome(7, found.jobs, {(7, 0): {"ChirpOsgdlUseful": 60.0}}, [], [], 1110.0)
     assert "what leaving costs is unknown" in tryout_text.text(never_left)
