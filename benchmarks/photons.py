@@ -109,7 +109,7 @@ def build(compiler: str, folder: Path) -> Path:
     from photon_propagation import opencl
 
     here = setting()
-    (folder / "numbers.h").write_text(opencl.header(here.numbers(), double=False, ends=False))
+    (folder / "numbers.h").write_text(opencl.header(here.numbers()))
     four = [np.pad(table, ((0, 0), (0, 1))).astype(np.float32).ravel() for table in (here.ice.layers, here.detectors)]
     tables = [table.astype(np.float32) for table in (here.wavelengths, here.profile, here.acceptance)]
     arrays = [four[0], *tables, here.grid.begins, here.grid.members, four[1]]

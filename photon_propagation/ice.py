@@ -101,7 +101,7 @@ def read(name: str, depth: float) -> Ice:
         wanted = "`name = value` for " + ", ".join(HEADER) + f"; 1 to {MOST_LAYERS} layers"
         raise BadInput(path, held, wanted, f"edit {path}; {TABLES / 'layered.txt'} is an example")
     made = _upwards(path, np.array(sorted(rows, reverse=True)), header, depth, hashlib.sha256(content).hexdigest())
-    middles = made.bottom + (np.arange(len(rows)) + 0.5) * made.thickness
+    middles = np.asarray(made.bottom + (np.arange(len(rows)) + 0.5) * made.thickness, np.float64)
     for wavelength in (300.0, 600.0):
         scattering, absorption = made.coefficients(middles, np.full(len(rows), wavelength))
         both = scattering + absorption

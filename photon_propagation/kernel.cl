@@ -1,31 +1,39 @@
 // One work item is one photon, from its emission to its end. Metres, nanoseconds, nanometres; z points up.
 //
-// The host puts in front of this file: DOUBLE where it is wanted, and the numbers of the world in capitals (world.py).
+// The host puts in front of this file: DOUBLE where it is wanted, NATIVE on a GPU, and the numbers of the world in
+// capitals (world.py).
 // reference.py computes the same in NumPy.
 
 #ifdef DOUBLE
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 typedef double real;
+typedef double2 real2;
 typedef double3 real3;
 typedef double4 real4;
 #define UNIFORM(word) (((word) + 0.5) * 0x1p-32)
 #define LOG2 log2
 #define EXP2 exp2
 #define SQRT sqrt
-#define SIN sin
-#define COS cos
 #else
 typedef float real;
+typedef float2 real2;
 typedef float3 real3;
 typedef float4 real4;
 #define UNIFORM(word) ((((word) >> 8) + 0.5f) * 0x1p-24f)
-// a direction is made a unit again at each turn: what a device is quick at is exact enough
-#define LOG2 native_log2
 #define EXP2 native_exp2
 #define SQRT native_sqrt
-#define SIN native_sin
-#define COS native_cos
+#ifdef NATIVE
+#define LOG2 native_log2
+#else
+// what a GPU has an instruction for costs the CPU a call: exponent, and 2 atanh(s) / ln 2 of what is left, to 1e-7
+float LOG2(float x) {
+    int bits = as_int(x) - 0x3f3504f3, exponent = bits >> 23; // 0x3f3504f3: square root of 1/2
+    float rest = as_float((bits & 0x7fffff) + 0x3f3504f3) - 1, s = rest / (2 + rest), t = s * s;
+    return exponent + s * (2.88539007f + t * (0.96180076f + t * (0.57658449f + t * 0.43425718f)));
+}
 #endif
+#endif
+
 // not min, max, dot, floor: on the CPU, PoCL calls these and does not inline them
 #define LEAST(a, b) ((a) < (b) ? (a) : (b))
 #define INNER(a, b) ((a).x * (b).x + (a).y * (b).y + (a).z * (b).z)
@@ -73,11 +81,27 @@ real between(__global const real *table, real u, int points) {
     return table[below] + (place - below) * (table[below + 1] - table[below]);
 }
 
+// Cosine and sine of a whole turn's share
+real2 circle(real share) {
+#ifdef DOUBLE
+    return (real2)(cos(share * TWO_PI), sin(share * TWO_PI));
+#elif defined NATIVE
+    return (real2)(native_cos(share * TWO_PI), native_sin(share * TWO_PI));
+#else
+    // of half the angle, less a quarter turn, by polynomials to 3e-7
+    float x = (share - 0.5f) * (TWO_PI / 2), t = x * x;
+    float s = x * (0.99999998f + t * (-0.16666648f + t * (8.3328998e-3f + t * (-1.9800898e-4f + t * 2.5904879e-6f))));
+    float c = 0.99999995f + t * (-0.49999905f + t * (0.041663585f + t * (-0.0013853704f + t * 2.3153925e-05f)));
+    return (real2)(2 * s * s - 1, -2 * s * c);
+#endif
+}
+
 // A direction turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1).
 // The two directions across: Duff et al., Building an orthonormal basis, revisited (JCGT 6, 2017)
 real3 turn(real3 d, real lost, real around) {
-    real sine = SQRT(lost * (2 - lost)), cosine = 1 - lost, angle = around * TWO_PI;
-    real u = sine * COS(angle), v = sine * SIN(angle);
+    real sine = SQRT(lost * (2 - lost)), cosine = 1 - lost;
+    real2 side = circle(around) * sine;
+    real u = side.x, v = side.y;
     real sign = d.z < 0 ? -1 : 1, a = -1 / (sign + d.z), b = d.x * d.y * a;
     real3 t = (real3)(cosine * d.x + u * (1 + sign * d.x * d.x * a) + v * b,
                       cosine * d.y + u * sign * b + v * (sign + d.y * d.y * a),

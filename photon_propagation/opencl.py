@@ -115,8 +115,13 @@ def _assigned(found: Sequence[Any], gpus: Sequence[Any]) -> int:
     return 0
 
 
-def header(numbers: Mapping[str, int | float | tuple[float, ...]], double: bool, ends: bool) -> str:
-    """The lines in front of the kernel."""
+def header(numbers: Mapping[str, int | float | tuple[float, ...]], *switches: str) -> str:
+    """The lines in front of the kernel.
+
+    Args:
+        switches: of DOUBLE (precision), NATIVE (the device's own functions), ENDS (what became of each photon).
+    """
+    double = "DOUBLE" in switches
 
     def text(number: int | float | tuple[float, ...]) -> str:
         if isinstance(number, tuple):
@@ -126,7 +131,7 @@ def header(numbers: Mapping[str, int | float | tuple[float, ...]], double: bool,
         return f"({number!r})" if double else f"({float(np.float32(number))!r}f)"
 
     lines = [f"#define {name} {text(number)}" for name, number in numbers.items()]
-    return "\n".join([*["#define DOUBLE"] * double, *["#define ENDS"] * ends, *lines, ""])
+    return "\n".join([*(f"#define {switch}" for switch in switches), *lines, ""])
 
 
 class Propagator:
@@ -156,7 +161,10 @@ class Propagator:
         )
         self._context = pyopencl.Context([device])
         self._queue = pyopencl.CommandQueue(self._context)
-        code = header(world.numbers(), double, ends) + KERNEL.read_text(encoding="utf-8")
+        switches = {"DOUBLE": double, "NATIVE": _is(device, "gpu"), "ENDS": ends}
+        code = header(world.numbers(), *(name for name, on in switches.items() if on)) + KERNEL.read_text(
+            encoding="utf-8"
+        )
         try:
             program = pyopencl.Program(self._context, code).build(options=["-cl-mad-enable", "-cl-no-signed-zeros"])
             self._kernel = pyopencl.Kernel(program, "propagate")

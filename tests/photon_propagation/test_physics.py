@@ -87,7 +87,7 @@ def cosines(here: world.World, device: Any, count: int) -> NDArray[np.float64]:
 
     context = pyopencl.Context([device])
     queue = pyopencl.CommandQueue(context)
-    code = opencl.header(here.numbers(), False, False) + opencl.KERNEL.read_text() + SCATTERS
+    code = opencl.header(here.numbers()) + opencl.KERNEL.read_text() + SCATTERS
     kernel = pyopencl.Kernel(pyopencl.Program(context, code).build(), "call")
     lost = np.empty(count, np.float32)
     buffer = pyopencl.Buffer(context, pyopencl.mem_flags.WRITE_ONLY, lost.nbytes)

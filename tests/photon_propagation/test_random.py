@@ -39,13 +39,48 @@ def test_the_kernel_knows_the_answer(name: str, device: Any, worlds: Any) -> Non
     counter, key, words = KNOWN[name]
     context = pyopencl.Context([device])
     queue = pyopencl.CommandQueue(context)
-    code = opencl.header(worlds().numbers(), False, False) + opencl.KERNEL.read_text() + CALLER
+    code = opencl.header(worlds().numbers()) + opencl.KERNEL.read_text() + CALLER
     kernel = pyopencl.Kernel(pyopencl.Program(context, code).build(), "call")
     found = np.zeros(4, np.uint32)
     buffer = pyopencl.Buffer(context, pyopencl.mem_flags.WRITE_ONLY, 16)
     kernel(queue, (1,), None, np.array(counter, np.uint32), np.array(key, np.uint32), buffer)
     pyopencl.enqueue_copy(queue, found, buffer)
     assert found.tolist() == list(words)
+
+
+FUNCTIONS = """
+__kernel void call(__global float *x) {
+    uint i = get_global_id(0);
+    real2 side = circle(x[4 * i]);
+    x[4 * i + 1] = LOG2(x[4 * i]);
+    x[4 * i + 2] = side.x;
+    x[4 * i + 3] = side.y;
+}
+"""
+
+
+@pytest.mark.parametrize("switches", [(), ("NATIVE",)], ids=["polynomials", "native"])
+def test_the_kernels_functions_are_exact_enough(switches: tuple[str, ...], device: Any, worlds: Any) -> None:
+    """Everywhere, close to 0 and close to 1, where the longest and the shortest paths come from."""
+    import pyopencl
+
+    count = 300_000
+    ends = np.arange(1, 100_001) * 2.0**-24
+    share = np.concatenate((np.linspace(2.0**-25, 1 - 2.0**-24, count - 200_000), ends, 1 - ends)).astype(np.float32)
+    table = np.zeros((count, 4), np.float32)
+    table[:, 0] = share
+    context = pyopencl.Context([device])
+    queue = pyopencl.CommandQueue(context)
+    code = opencl.header(worlds().numbers(), *switches) + opencl.KERNEL.read_text() + FUNCTIONS
+    kernel = pyopencl.Kernel(pyopencl.Program(context, code).build(), "call")
+    flags = pyopencl.mem_flags
+    buffer = pyopencl.Buffer(context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=table)
+    kernel(queue, (count,), None, buffer)
+    pyopencl.enqueue_copy(queue, table, buffer)
+    exact = share.astype(float)
+    assert np.abs(table[:, 1] - np.log2(exact)).max() < 2e-6
+    assert np.abs(table[:, 2] - np.cos(2 * np.pi * exact)).max() < 1e-6
+    assert np.abs(table[:, 3] - np.sin(2 * np.pi * exact)).max() < 1e-6
 
 
 def test_numbers_are_between_0_and_1_and_differ_by_photon_step_and_seed() -> None:
