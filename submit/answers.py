@@ -22,7 +22,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 LONGEST_NAME = 100
 LONGEST_PATH = 400
 # whole numbers from 1 on
-MOST = {"gpus": MOST_GPUS, "epochs": 100_000, "photons": 10**15, "jobs": 10_000}
+MOST = {"gpus": MOST_GPUS, "epochs": 100_000, "photons": 10**14, "jobs": 10_000}
 # of photon-propagation: what photon_propagation knows
 CHOICES = {
     "job_duration": JOB_DURATIONS,
@@ -69,6 +69,11 @@ def check(template: str, answers: Mapping[str, object]) -> None:
     for name, check_one in _CHECKS.items():
         if name in texts:
             check_one(name, texts[name])
+    if int(texts.get("jobs", "1")) > int(texts.get("photons", "1")) and "photons" in texts:
+        photons, wanted = texts["photons"], "want at least one photon for each job"
+        raise AnswerError(
+            wrong("photons", photons, f"fewer than jobs={texts['jobs']}", wanted, f"Write jobs={photons}")
+        )
     if "framework" in texts:
         choice("framework", texts["framework"], images.answered(template))
     choice("image_syntax", texts["image_syntax"], images.SYNTAXES)

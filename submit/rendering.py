@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from submit import gpus, images
 from submit.answers import check, login, slug, submit_string
@@ -127,9 +128,18 @@ def before(template: str, given: Mapping[str, object], folder: str) -> int:
     return 0
 
 
-def after(template: str, given: Mapping[str, object], program: str = "", project: Path = Path()) -> None:
+def after(
+    template: str,
+    given: Mapping[str, object],
+    program: str = "",
+    copies: Mapping[str, str] = MappingProxyType({}),
+    project: Path = Path(),
+) -> None:
     """The post_gen hook, run in the rendered `project`: adds the code the job takes along, with the kit's package
     `program` (the U-Net's trainer, the propagator) where there is one, and the record that lets a later kit update it.
+
+    Args:
+        copies: further files of the kit by their names in the project.
     """
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
     copyfile = (
@@ -140,4 +150,7 @@ def after(template: str, given: Mapping[str, object], program: str = "", project
         shutil.copytree(ROOT / program, job / program, ignore=ignore, copy_function=copyfile)
     shutil.copytree(ROOT / "submit" / "runtime", job / "submit" / "runtime", ignore=ignore, copy_function=copyfile)
     copyfile(ROOT / "submit" / "__init__.py", job / "submit" / "__init__.py")
+    for name, source in copies.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        copyfile(ROOT / source, project / name)
     write_json(project / RECORD, {"kit_version": version(), "template": template, "answers": dict(given)})

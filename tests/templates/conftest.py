@@ -13,8 +13,12 @@ import pytest
 from submit import project
 
 REPO = Path(__file__).resolve().parents[2]
-# the submit files of each, to be run through condor_submit with nothing but `data` given
-SUBMIT_FILES = {"unet-segmentation": ("train", "predict"), "training-job": ("train",)}
+# the submit files of each, to be run through condor_submit with nothing but `data` given; its own work first
+SUBMIT_FILES = {
+    "unet-segmentation": ("train", "predict"),
+    "training-job": ("train",),
+    "photon-propagation": ("propagate", "merge"),
+}
 TEMPLATES = tuple(SUBMIT_FILES)
 IMAGES = {
     "cvmfs": "/cvmfs/singularity.opensciencegrid.org/osg-dl-kit/unet-segmentation:tf2.21",
@@ -23,6 +27,11 @@ IMAGES = {
     "docker": "docker://tensorflow/tensorflow:2.21.0",
 }
 DATA = ("data", "sets/my data.zip", "/data/brats", "osdf:///ospool/ap40/data/jane/brats-v1.tar.gz")
+
+
+def work_of(template: str) -> str:
+    """The submit file of a template's own work, without its suffix."""
+    return SUBMIT_FILES[template][0]
 
 
 def folder_of(template: str) -> Path:
@@ -37,25 +46,23 @@ def questions(template: str) -> dict[str, Any]:
 
 def matrix(template: str) -> Iterator[dict[str, str]]:
     """Every combination of the answers that decide on a line together; the others are turned through."""
-    data, gpus, asked = cycle(DATA), cycle(["1", "2", "8"]), questions(template)
-    for framework, syntax, duration, kind in product(
-        asked["framework"], asked["image_syntax"], asked["job_duration"], IMAGES
-    ):
-        if kind == "sif" and syntax == "+SingularityImage":
+    asked = {name: default for name, default in questions(template).items() if not name.startswith("_")}
+    together = ("framework", "image_syntax", "job_duration")
+    choices = {name: asked[name] for name in together if name in asked}
+    turned = {"data": cycle(DATA), "gpus": cycle(["1", "2", "8"])}
+    turned |= {name: cycle(asked[name]) for name in asked if isinstance(asked[name], list) and name not in together}
+    for *chosen, kind in product(*choices.values(), IMAGES):
+        given = dict(zip(choices, chosen, strict=True))
+        if kind == "sif" and given["image_syntax"] == "+SingularityImage":
             continue  # refused: tests/submit/test_images.py
-        yield {
-            "framework": framework,
-            "image_syntax": syntax,
-            "job_duration": duration,
-            "image": IMAGES[kind],
-            "data": next(data),
-            "gpus": next(gpus),
-        }
+        rest = {name: next(values) for name, values in turned.items() if name in asked}
+        yield {**given, "image": IMAGES[kind], **rest}
 
 
 def label(answers: dict[str, str]) -> str:
     kind = next(kind for kind, reference in IMAGES.items() if reference == answers["image"])
-    return f"{answers['framework']}-{kind}-{answers['image_syntax']}-{answers['job_duration']}"
+    chosen = (answers.get(name) for name in ("framework", "image_syntax", "job_duration"))
+    return "-".join([kind, *filter(None, chosen)])
 
 
 def render(folder: Path, template: str = "unet-segmentation", **answers: str) -> Path:

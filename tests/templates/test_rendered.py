@@ -13,7 +13,7 @@ import htcondor2
 import pytest
 
 from submit import answers, images, project, rendering
-from tests.templates.conftest import REPO, TEMPLATES, folder_of, label, matrix, questions, render
+from tests.templates.conftest import REPO, TEMPLATES, folder_of, label, matrix, questions, render, work_of
 from unet_segmentation import config
 
 COMMON = {
@@ -24,13 +24,22 @@ COMMON = {
     "osgdl.json",
     "results/.gitkeep",
     "run.sh",
-    "train.sub",
 }
 OWN_FILES = {
-    "unet-segmentation": {*COMMON, "config.toml", "evaluate.sub", "predict.sub"},
-    "training-job": {*COMMON, "train.py", *(f"job/{name}.py" for name in ("osgdl_arrays", "osgdl_job", "stripes"))},
+    "unet-segmentation": {*COMMON, "config.toml", "train.sub", "evaluate.sub", "predict.sub"},
+    "photon-propagation": {*COMMON, "config.toml", "propagate.sub", "merge.sub"},
+    "training-job": {
+        *COMMON,
+        "train.py",
+        "train.sub",
+        *(f"job/{name}.py" for name in ("osgdl_arrays", "osgdl_job", "stripes")),
+    },
 }
-JOB = {"unet-segmentation": ("unet_segmentation", "submit/runtime"), "training-job": ("submit/runtime",)}
+JOB = {
+    "unet-segmentation": ("unet_segmentation", "submit/runtime"),
+    "photon-propagation": ("photon_propagation", "submit/runtime"),
+    "training-job": ("submit/runtime",),
+}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -41,11 +50,12 @@ def own_files(template: str, folder: Path) -> set[str]:
     """What the template itself writes."""
     answers = json.loads((folder / "osgdl.json").read_text())["answers"]
     helper = {f"job/osgdl_{answers['framework']}.py"} if template == "training-job" else set()
-    return OWN_FILES[template] | helper
+    ice = {f"ice/{answers['ice']}.txt"} if template == "photon-propagation" else set()
+    return OWN_FILES[template] | helper | ice
 
 
 def job_files(template: str) -> set[str]:
-    """What job/ takes from the kit: the runtime, nothing else of submit/, and the U-Net's trainer."""
+    """What job/ takes from the kit: the runtime, nothing else of submit/, and the template's program."""
     taken = {path for package in JOB[template] for path in (REPO / package).rglob("*")}
     taken.add(REPO / "submit" / "__init__.py")
     return {f"job/{path.relative_to(REPO)}" for path in taken if path.is_file() and "__pycache__" not in path.parts}
@@ -89,7 +99,7 @@ def test_shellcheck_finds_nothing(rendered: list[tuple[dict[str, str], Path]]) -
 
 def test_ruff_finds_nothing(rendered: list[tuple[dict[str, str], Path]]) -> None:
     """By the kit's own rules; the runtime keeps spellings that Python 3.9 reads, as it does in the kit."""
-    by_framework = {given["framework"]: folder for given, folder in rendered}
+    by_framework = {given.get("framework"): folder for given, folder in rendered}
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", REPO / "pyproject.toml"]
     older = ["--extend-per-file-ignores", "job/submit/runtime/*.py:UP", "--config", 'src = ["job"]']
     for folder in by_framework.values():
@@ -135,23 +145,24 @@ def test_comments_stand_on_lines_of_their_own_and_every_size_has_a_unit(plain_pr
             assert re.search(r"= [0-9]+(MB|GB)$", line)
 
 
-def test_a_docker_image_is_warned_of(rendered: list[tuple[dict[str, str], Path]]) -> None:
+def test_a_docker_image_is_warned_of(template: str, rendered: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in rendered:
-        warned = "# WARNING: every machine pulls a docker:// image" in (folder / "train.sub").read_text()
+        text = (folder / f"{work_of(template)}.sub").read_text()
+        warned = "# WARNING: every machine pulls a docker:// image" in text
         assert warned == given["image"].startswith("docker://")
 
 
 def test_the_definition_pins_what_the_row_says(template: str, rendered: list[tuple[dict[str, str], Path]]) -> None:
     for given, folder in rendered:
-        row = images.answered(template)[given["framework"]]
+        row = images.answered(template)[given.get("framework", "opencl")]
         recipe = (folder / "container.def").read_text()
         assert f"\nFrom: {row.base}\n" in recipe
         assert re.findall(r"^ +([\w-]+==[\w.]+)", recipe, re.MULTILINE) == [*row.packages, *row.cuda_packages]
 
 
-def test_readme_names_only_files_that_are_there(plain_project: Path) -> None:
+def test_readme_names_only_files_that_are_there(template: str, plain_project: Path) -> None:
     named = re.findall(r"`([\w/]+\.(?:sub|toml|json|def|md|py))`", (plain_project / "README.md").read_text())
-    assert {"train.sub", "container.def", "osgdl.json"} <= set(named)
+    assert {f"{work_of(template)}.sub", "container.def", "osgdl.json"} <= set(named)
     for name in named:
         assert (plain_project / name).is_file()
 
@@ -162,9 +173,11 @@ def test_the_questions(template: str) -> None:
     public = {name: default for name, default in asked.items() if not name.startswith("_")}
     assert len(public) <= 12
     assert set(asked["__prompts__"]) == set(public)
-    assert public["framework"] == list(images.answered(template))
+    # one that has a single image does not ask for its framework
+    assert public.get("framework", [asked.get("_framework")]) == list(images.answered(template))
     assert public["image_syntax"] == list(images.SYNTAXES)
-    assert public["job_duration"] == list(answers.JOB_DURATIONS)
+    for name, choices in answers.CHOICES.items():
+        assert public.get(name, list(choices)) == list(choices)
     for name, default in public.items():
         if isinstance(default, list):
             assert set(asked["__prompts__"][name]) == {"__prompt__", *default}
@@ -190,4 +203,7 @@ def test_the_root_lists_every_template() -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    assert [len(list(matrix(template))) for template in TEMPLATES] == [2 * 2 * (3 * 4 - 1), 3 * 2 * (3 * 4 - 1)]
+    images_and_syntaxes = 3 * 4 - 1
+    counts = {template: len(list(matrix(template))) for template in TEMPLATES}
+    wanted = {"unet-segmentation": 2 * 2, "training-job": 3 * 2, "photon-propagation": 1}
+    assert counts == {template: times * images_and_syntaxes for template, times in wanted.items()}
