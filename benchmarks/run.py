@@ -12,7 +12,7 @@ import sys
 from benchmarks.pairs import BUILD, ROOT
 from benchmarks.results import read, table
 
-BENCHES = ("match", "prepare", "step", "pipeline", "checkpoint", "quality", "staging", "watch", "gpu")
+BENCHES = ("match", "prepare", "step", "pipeline", "checkpoint", "quality", "staging", "watch", "photons", "gpu")
 
 
 def main(names: list[str]) -> int:
