@@ -12,7 +12,19 @@ import sys
 from benchmarks.pairs import BUILD, ROOT
 from benchmarks.results import read, table
 
-BENCHES = ("match", "prepare", "step", "pipeline", "checkpoint", "quality", "staging", "watch", "photons", "gpu")
+BENCHES = (
+    "match",
+    "prepare",
+    "step",
+    "pipeline",
+    "checkpoint",
+    "quality",
+    "staging",
+    "watch",
+    "report",
+    "photons",
+    "gpu",
+)
 
 
 def main(names: list[str]) -> int:

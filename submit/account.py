@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from submit import slot_time, stays
+from submit import published, slot_time, stays
 from submit.eventlog import JobHistory
-from submit.slot_time import SlotTime, number
+from submit.slot_time import SlotTime, positive
 from submit.start import Start
 from submit.stays import Stay
 
-# What the job says of its own speed (submit/runtime/progress.py): so many of what it counts, a second; and the
-# preflight of a job for OpenCL, by known photons: nanoseconds for one
-RATE, UNIT, PHOTON_NS = "ChirpOsgdlRate", "ChirpOsgdlUnit", "ChirpOsgdlPhotonNs"
+PHOTON_NS = "ChirpOsgdlPhotonNs"  # of the preflight of a job for OpenCL: nanoseconds for one of its known photons
 WALL = "RemoteWallClockTime"
 RESOURCES = ("Cpus", "Memory", "Disk", "GPUs", "GPUsMemory")  # cores, MB, KB, GPUs, MB
 # Where the event log says nothing of them
@@ -23,8 +21,8 @@ _USED = {"Cpus": "CpusUsage", "Memory": "MemoryUsage", "Disk": "DiskUsage", "GPU
 _USED |= {"GPUsMemory": "GPUsMemoryUsage"}
 _ASKED = {name: f"Request{name}" for name in RESOURCES[:4]} | {"GPUsMemory": "GPUsMinMemory"}
 _MEANS = ("Cpus", "GPUs")  # averages; the others are peaks
-ATTRIBUTES = [slot_time.USEFUL, slot_time.LEAVE, slot_time.START, slot_time.PREFLIGHT, RATE, UNIT, PHOTON_NS, WALL]
-ATTRIBUTES += [*_USED.values(), *_ASKED.values()]
+ATTRIBUTES = [*slot_time.ATTRIBUTES, *(published.ATTRIBUTES[name] for name in ("rate", "unit", "gpu_use")), PHOTON_NS]
+ATTRIBUTES += [WALL, *_USED.values(), *_ASKED.values()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,9 @@ def of_job(history: JobHistory, ad: Mapping[str, Any], log: str, now: int) -> Ac
     """The account of one job. `ad`: its ad from the queue or the history, empty where there is none; `now`: seconds
     since the epoch, until when what still runs is counted.
     """
-    there = stays.of_history(history, now, int(number(ad, "RequestGPUs") or 0))
+    gpus = int(positive(ad.get("RequestGPUs")) or 0)
+    there = stays.of_history(history, now, gpus)
+    gpus = max((stay.gpus for stay in there), default=gpus)
     speed, unit = _speed(ad)
     return Account(
         job=f"{history.cluster}.{history.proc}",
@@ -74,23 +74,24 @@ def of_job(history: JobHistory, ad: Mapping[str, Any], log: str, now: int) -> Ac
         submitted=history.submitted,
         time=slot_time.of_stays(there, history, ad, now),
         stays=there,
-        gpus=max((stay.gpus for stay in there), default=int(number(ad, "RequestGPUs") or 0)),
-        wall=None if history.state == "running" else number(ad, WALL),
+        gpus=gpus,
+        wall=None if history.state == "running" else positive(ad.get(WALL)),
         speed=speed,
         unit=unit,
-        used=_used(history.starts, ad),
+        used=_used(history.starts, ad, gpus),
         asked=_asked(history.starts, ad),
     )
 
 
 def _speed(ad: Mapping[str, Any]) -> tuple[float, str]:
-    if rate := number(ad, RATE):
-        return rate, f"{ad.get(UNIT, 'steps')}/s"
-    took = number(ad, PHOTON_NS)
+    said = published.of_ad(ad)
+    if said.rate and said.rate > 0:
+        return said.rate, f"{said.unit or 'steps'}/s"
+    took = positive(ad.get(PHOTON_NS))
     return (1e3 / took, "known photons/µs") if took else (0.0, "")
 
 
-def _used(starts: list[Start], ad: Mapping[str, Any]) -> dict[str, float]:
+def _used(starts: list[Start], ad: Mapping[str, Any], gpus: int) -> dict[str, float]:
     found = {}
     for name in RESOURCES:
         known = [(start.used[name], start.seconds) for start in starts if name in start.used]
@@ -99,15 +100,18 @@ def _used(starts: list[Start], ad: Mapping[str, Any]) -> dict[str, float]:
             found[name] = sum(value * seconds for value, seconds in known) / whole
         elif known:
             found[name] = max(value for value, _ in known)
-        elif value := number(ad, _USED[name]):
+        elif value := positive(ad.get(_USED[name])):
             found[name] = value
+    said = published.of_ad(ad).gpu_use  # where HTCondor does not measure it
+    if "GPUs" not in found and said is not None and gpus:
+        found["GPUs"] = said * gpus
     return found
 
 
 def _asked(starts: list[Start], ad: Mapping[str, Any]) -> dict[str, float]:
     found = {}
     for name in RESOURCES:
-        value = number(ad, _ASKED[name]) or max((start.asked.get(name, 0.0) for start in starts), default=0.0)
+        value = positive(ad.get(_ASKED[name])) or max((start.asked.get(name, 0.0) for start in starts), default=0.0)
         if value:
             found[name] = value
     return found

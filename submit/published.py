@@ -51,17 +51,18 @@ AVERAGE_USE = "GPUsAverageUsage"
 
 def of_ad(ad: Mapping[str, Any]) -> Published:
     """Of a job's ad; what is no number there is not known."""
-    values: dict[str, Any] = {name: _number(ad.get(attribute)) for name, attribute in ATTRIBUTES.items()}
+    values: dict[str, Any] = {name: number(ad.get(attribute)) for name, attribute in ATTRIBUTES.items()}
     for name in ("epoch", "step", "steps", "at"):
         values[name] = None if values[name] is None else int(values[name])
     unit = ad.get(ATTRIBUTES["unit"])
     values["unit"] = unit if isinstance(unit, str) and unit.isprintable() and len(unit) <= MOST_UNIT else None
     if values["gpu_use"] is None:
-        values["gpu_use"] = _number(ad.get(AVERAGE_USE))
+        values["gpu_use"] = number(ad.get(AVERAGE_USE))
     return Published(**values)
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """A finite number of an ad; None for all else."""
     try:
         return float(value) if type(value) in (int, float) and math.isfinite(value) else None  # type: ignore[arg-type]
     except OverflowError:

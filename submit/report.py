@@ -19,10 +19,13 @@ from submit.slot_time import SlotTime
 
 VERSION = 1  # of the JSON
 KEYS = {"gpu": "model", "site": "site", "day": "day"}  # what GPU-hours are counted by
+# `account.RESOURCES` for a person: word, and how many of its unit one is
+WORDS = {"Cpus": ("cores", 1), "Memory": ("memory, GB", 1024), "Disk": ("disk, GB", 1 << 20), "GPUs": ("GPUs busy", 1)}
+WORDS |= {"GPUsMemory": ("GPU memory, GB", 1024)}
 
 
 class Hours(NamedTuple):
-    """GPU-hours; `lost`: of stays' pieces that came to nothing."""
+    """GPU-hours; `lost`: those of them that came to nothing."""
 
     whole: float
     lost: float
@@ -47,7 +50,7 @@ class Use(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Accounts of jobs and their sums. `of`: the places looked at; `now`: seconds since the epoch."""
+    """Accounts of jobs and their sums. `of`: names of the places looked at; `now`: seconds since the epoch."""
 
     of: tuple[str, ...]
     now: int
@@ -79,7 +82,7 @@ class Report:
         found: dict[str, dict[str, list[float]]] = {key: defaultdict(lambda: [0.0, 0.0]) for key in KEYS}
         for one in self.accounts:
             for stay in (stay for stay in one.stays if stay.gpus):
-                lost = stay.tail / stay.seconds if stay.cause and stay.seconds else 0.0
+                lost = stay.lost / stay.seconds if stay.seconds else 0.0
                 days = [("day", day, seconds) for day, seconds in account.by_day(stay).items()]
                 whole = float(stay.seconds)
                 for key, name, seconds in (("gpu", stay.gpu, whole), ("site", stay.site, whole), *days):
@@ -229,7 +232,7 @@ def of_places(
         account.of_job(history, known.get(name, {}), found.logs[name].name, now)
         for name, history in sorted(found.histories.items())
     )
-    return Report(of=tuple(map(str, places)), now=now, accounts=accounts)
+    return Report(of=tuple(place.resolve().name for place in places), now=now, accounts=accounts)
 
 
 def _both(one: Account, name: str) -> bool:

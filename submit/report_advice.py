@@ -10,12 +10,14 @@ from typing import Any
 
 from submit import slot_time, stays
 from submit.account import Account
+from submit.units import span
 
 LITTLE_GPU = 0.5  # average use of a GPU below which the job leaves it waiting
 NO_GPU = 0.02  # and below which it does not use it
 MUCH = 0.1  # share of the machines' time that may go into transfer, starting, leaving
 WORTH = 0.01  # share of all GPU-hours below which nothing is said
 SPARE = 1.25  # of memory and disk above the most that was used
+LONG_ENOUGH_S = 600  # of machines: what a shorter job used is hardly measured
 LONG_QUEUE = 4  # times as long in the queue as on machines
 
 
@@ -77,12 +79,12 @@ def _evicted(accounts: Sequence[Account]) -> Iterator[Advice]:
     count = sum(one.time.evictions for one in hit)
     lost = sum(_hours(one, one.time.lost.get(stays.MACHINE_LOST, 0.0)) for one in hit)
     minutes = sum(one.slots for one in accounts) / count / 60
-    seen = f"{lost:.1f} h went to {count} evictions, one in {minutes:.0f} min of machines"
+    seen = f"{span(lost * 3600)} went to {_many(count, 'eviction')}, one in {minutes:.0f} min of machines"
     never = [one for one in hit if not one.time.measured and not any(stay.saving for stay in one.stays)]
     if never:
         saved = sum(_hours(one, one.time.lost.get(stays.MACHINE_LOST, 0.0)) for one in never)
         script = "save and leave with 85 now and then: docs/your-own-script.md"
-        yield Advice(saved, f"{seen}; {len(never)} of these jobs never sent a checkpoint home", script)
+        yield Advice(saved, f"{seen}; {_many(len(never), 'job')} among them never sent a checkpoint home", script)
     saved = sum(_hours(one, _could_be(one)) for one in hit if one not in never)
     edit = f"config.toml, [checkpoint]: evicted_every_minutes = {max(1, minutes):.0f}"
     yield Advice(saved, f"{seen}; leaving as often as loses least would have kept this much", edit)
@@ -110,7 +112,9 @@ def _overhead(accounts: Sequence[Account], whole: float) -> Iterator[Advice]:
     for name, (what, edit) in do.items():
         if parts.get(name, 0.0) > MUCH * whole:
             hours = parts[name] - MUCH * whole
-            yield Advice(hours, f"{parts[name]:.1f} h, {parts[name] / whole:.0%} of the machines' time: {what}", edit)
+            yield Advice(
+                hours, f"{span(parts[name] * 3600)}, {parts[name] / whole:.0%} of the machines' time: {what}", edit
+            )
 
 
 def _idle_gpus(accounts: Sequence[Account]) -> Iterator[Advice]:
@@ -120,13 +124,13 @@ def _idle_gpus(accounts: Sequence[Account]) -> Iterator[Advice]:
     if never:
         yield Advice(
             sum(_hours(one, _kept(one)) for one in never),
-            f"{len(never)} jobs asked for a GPU and did not use it",
+            f"{_many(len(never), 'job')} asked for a GPU and did not use it",
             "leave request_gpus out, or see why the framework does not find it: osgdl check FILE.sub",
         )
     if little:
         yield Advice(
             sum(_hours(one, _kept(one)) * (1 - use[id(one)]) for one in little),
-            f"in {len(little)} jobs the GPUs were busy less than {LITTLE_GPU:.0%} of the time",
+            f"in {_many(len(little), 'job')} the GPUs were busy less than {LITTLE_GPU:.0%} of the time",
             "fewer GPUs a job, a larger batch, or prepared data: docs/scaling.md",
         )
 
@@ -140,17 +144,21 @@ def _waiting(accounts: Sequence[Account]) -> Iterator[Advice]:
     """What costs no GPU-hours, but days."""
     held = [one for one in accounts if one.state == "held"]
     if held:
-        yield Advice(0.0, f"{len(held)} jobs are on hold, and stay so until somebody acts", "osgdl explain")
+        yield Advice(0.0, f"{_many(len(held), 'job')} on hold, until somebody acts", "osgdl explain")
     queued, slots = sum(one.time.queued for one in accounts), sum(one.slots for one in accounts)
     if queued > LONG_QUEUE * slots > 0:
-        said = f"jobs waited {queued / 3600:.0f} h in the queue, {queued / slots:.0f} times what they had machines"
+        said = f"jobs waited {span(queued)} in the queue, {queued / slots:.0f} times what they had machines"
         yield Advice(0.0, said, "osgdl match FILE.sub shows which line of the request costs most machines")
 
 
 def _spare(accounts: Sequence[Account]) -> Iterator[Advice]:
     """Requests of which less than half was used; asking for less is matched sooner."""
     for name, unit, word in (("Memory", 1024, "GB of memory"), ("Disk", 1 << 20, "GB of disk"), ("Cpus", 1, "cores")):
-        known = [(one.used[name], one.asked[name]) for one in accounts if name in one.used and name in one.asked]
+        known = [
+            (one.used[name], one.asked[name])
+            for one in accounts
+            if name in one.used and name in one.asked and one.slots >= LONG_ENOUGH_S
+        ]
         if not known:
             continue
         used, asked = max(use for use, _ in known) / unit, max(asked for _, asked in known) / unit
@@ -159,6 +167,10 @@ def _spare(accounts: Sequence[Account]) -> Iterator[Advice]:
             said = f"no job used more than {used:.1f} {word}, and they ask for {asked:.0f}"
             edit = f"request_{name.lower()} = {max(1, enough)}{'GB' if unit > 1 else ''}"
             yield Advice(0.0, said, f"{edit}: more machines would do")
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'s' if count != 1 else ''}"
 
 
 def _quoted(text: str) -> str:

@@ -9,14 +9,17 @@ from typing import Any
 
 from submit import slot_time
 from submit.account import Account
-from submit.report import KEYS, Report, Use
+from submit.report import KEYS, WORDS, Report
 from submit.stays import Stay
+from submit.units import span
 
 FOLDER = Path(__file__).parent / "data" / "report"
 MOST_JOBS = 300  # rows of the table; the CSV has all
 MOST_LINES = 40  # of the picture over time, and bars of one
 ORDER = ("useful", "leaving", "starting", "preflight", "transfer", "running", "lost")  # of parts, from the left
+SHORT_S = 7200  # the picture over time has seconds then
 WIDTH = 1000.0  # of pictures, in their own units
+LEAST = 0.2  # what is narrower is not drawn
 
 
 def html(report: Report) -> str:
@@ -45,19 +48,10 @@ def html(report: Report) -> str:
         uses=_uses(report),
         shown=by_loss[:MOST_JOBS],
         order=ORDER,
-        hours=hours,
+        hours=span,
         minutes=lambda seconds: f"{seconds / 60:.1f}",
     )
     return made
-
-
-def hours(seconds: float) -> str:
-    """`50 s`, `12.5 min`, `3.25 h`, `1,200 h`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.2f} h" if seconds < 360_000 else f"{seconds / 3600:,.0f} h"
 
 
 def parts(seconds: Any) -> list[dict[str, Any]]:
@@ -66,7 +60,7 @@ def parts(seconds: Any) -> list[dict[str, Any]]:
     for name in ORDER:
         width = WIDTH * seconds[name] / whole if whole else 0.0
         share = f"{width / WIDTH:.1%}"
-        found.append({"name": name, "x": at, "width": width, "hours": hours(seconds[name]), "share": share})
+        found.append({"name": name, "x": at, "width": width, "hours": span(seconds[name]), "share": share})
         at += width
     return found
 
@@ -81,7 +75,7 @@ def _bars(values: dict[str, tuple[float, float]]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "hours": hours(whole * 3600),
+            "hours": span(whole * 3600),
             "lost": f"{lost / whole:.0%}" if whole else "",
             "good": WIDTH * (whole - lost) / most,
             "bad": WIDTH * lost / most,
@@ -108,31 +102,25 @@ def _lines(report: Report, accounts: Iterable[Account]) -> dict[str, Any]:
         for one in accounts
     ]
     middle = [first + (last - first) * share / 4 for share in range(5)]
-    return {"rows": rows, "ticks": [datetime.fromtimestamp(at).strftime("%d %b %H:%M") for at in middle]}
+    clock = "%H:%M:%S" if last - first < SHORT_S else "%d %b %H:%M"
+    return {"rows": rows, "ticks": [datetime.fromtimestamp(at).strftime(clock) for at in middle]}
 
 
 def _pieces(stay: Stay, first: int, scale: float) -> Iterable[dict[str, Any]]:
     at = float(stay.begin)
-    last = "lost" if stay.cause else "running"
-    pieces = (("transfer", stay.input_s), ("useful", stay.kept + stay.saving), (last, stay.tail))
-    for name, seconds in (*pieces, ("transfer", stay.transfer - stay.input_s)):
-        if seconds * scale > 0.2:
-            said = f"{stay.site}, {stay.gpu}: {name}, {hours(seconds)}" + (f"; {stay.cause}" if name == "lost" else "")
+    kept, last = "lost" if stay.fate else "useful", "lost" if stay.cause else "running"
+    pieces = (("transfer", stay.input_s, ""), (kept, stay.kept + stay.saving, stay.fate), (last, stay.tail, stay.cause))
+    for name, seconds, why in (*pieces, ("transfer", stay.transfer - stay.input_s, "")):
+        if seconds * scale > LEAST:
+            said = ", ".join(filter(None, (stay.site, stay.gpu, name, span(seconds), why)))
             yield {"name": name, "x": (at - first) * scale, "width": seconds * scale, "said": said}
         at += seconds
 
 
 def _uses(report: Report) -> list[dict[str, str]]:
     rows = []
-    for key, word, unit in (
-        ("Cpus", "cores", 1),
-        ("Memory", "memory, GB", 1024),
-        ("Disk", "disk, GB", 1 << 20),
-        ("GPUs", "GPUs busy", 1),
-        ("GPUsMemory", "GPU memory, GB", 1024),
-    ):
-        if key in report.uses:
-            use = Use(*(value / unit for value in report.uses[key]))
-            numbers = {name: f"{value:.2f}" for name, value in use._asdict().items()}
-            rows.append({"name": word, **numbers, "share": f"{use.used / use.asked:.0%}"})
+    for name, use in report.uses.items():
+        word, unit = WORDS[name]
+        numbers = {which: f"{value / unit:.2f}" for which, value in use._asdict().items()}
+        rows.append({"name": word, **numbers, "share": f"{use.used / use.asked:.0%}"})
     return rows

@@ -7,10 +7,11 @@ import io
 from pathlib import Path
 
 from submit.errors import KitError
-from submit.report import KEYS, Report, row
-from submit.report_page import ORDER, hours
+from submit.report import KEYS, WORDS, Report, row
+from submit.report_page import ORDER
 from submit.runtime.files import write_atomic
 from submit.slot_time import MEANING
+from submit.units import span
 
 BAR = 24  # characters of the longest
 MOST_ROWS = 8
@@ -20,26 +21,26 @@ def text(report: Report) -> str:
     """What a person reads first."""
     time = report.time
     states = ", ".join(f"{count} {state}" for state, count in report.states.items())
-    held = f"; {hours(time.held)} on hold" if time.held else ""
-    lines = [f"{len(report.accounts)} jobs: {states}; {hours(time.queued)} in the queue{held}"]
+    held = f"; {span(time.held)} on hold" if time.held else ""
+    lines = [f"{len(report.accounts)} jobs: {states}; {span(time.queued)} in the queue{held}"]
     share = "" if time.goodput is None else f", of which {time.goodput:.0%} is work in a result or a checkpoint"
-    lines += [f"{hours(time.slots)} of machines{share}"]
+    lines += [f"{span(time.slots)} of machines{share}"]
     if report.wall:
         wall, slots = report.wall
         lines.append(
-            f"{hours(wall)} by RemoteWallClockTime of the jobs that do not run now; by their logs {hours(slots)}"
+            f"{span(wall)} by RemoteWallClockTime of the jobs that do not run now; by their logs {span(slots)}"
         )
     lines.append("")
     for name in ORDER:
         if seconds := time.seconds[name]:
             part = seconds / time.slots
             bar = "█" * round(BAR * part)
-            lines.append(f"  {name:9} {hours(seconds):>9} {part:6.1%}  {bar:{BAR}} {MEANING[name]}")
+            lines.append(f"  {name:9} {span(seconds):>9} {part:6.1%}  {bar:{BAR}} {MEANING[name]}")
     if time.lost:
-        lines += ["", "lost to", *(f"  {hours(seconds):>9}  {cause}" for cause, seconds in time.lost.items())]
+        lines += ["", "lost to", *(f"  {span(seconds):>9}  {cause}" for cause, seconds in time.lost.items())]
     for key, word in KEYS.items():
         rows = [
-            f"  {hours(of.whole * 3600):>9}  {name}" + (f", {of.lost / of.whole:.0%} lost" if of.lost else "")
+            f"  {span(of.whole * 3600):>9}  {name}" + (f", {of.lost / of.whole:.0%} lost" if of.lost else "")
             for name, of in report.gpu_hours[key].items()
         ]
         more = [f"             and {len(rows) - MOST_ROWS} more"] if len(rows) > MOST_ROWS else []
@@ -48,14 +49,14 @@ def text(report: Report) -> str:
     if report.speeds:
         lines += ["", "speed that jobs measured, and GPU-hours in those of the model that worked most"]
         lines += [
-            f"  {one.median:9.1f} {one.unit}  {hours(one.hours * 3600):>9}  {gpu}" for gpu, one in report.speeds.items()
+            f"  {one.median:9.1f} {one.unit}  {span(one.hours * 3600):>9}  {gpu}" for gpu, one in report.speeds.items()
         ]
     if report.uses:
         lines += ["", "used of what was asked for"]
-        lines += [f"  {use.used / use.asked:6.0%}  {name}" for name, use in report.uses.items()]
+        lines += [f"  {use.used / use.asked:6.0%}  {WORDS[name][0]}" for name, use in report.uses.items()]
     lines += ["", "what to change"]
     for one in report.advice:
-        saved = hours(one.hours * 3600) if one.hours else ""
+        saved = span(one.hours * 3600) if one.hours else ""
         lines += [f"  {saved:>9}  {one.what}", f"             {one.do}"]
     if not report.advice:
         lines.append("  nothing that would save a hundredth of the machines' time")

@@ -8,6 +8,7 @@ from typing import Any
 
 from submit import stays
 from submit.eventlog import JobHistory
+from submit.published import number
 from submit.runtime import daly
 from submit.stays import Stay
 
@@ -23,8 +24,8 @@ MEANING = {
     "running": "still going on",
     "lost": "came to nothing",
 }
-USEFUL, LEAVE, START = "ChirpOsgdlUseful", "ChirpOsgdlLeave", "ChirpOsgdlStart"
-PREFLIGHT = "ChirpOsgdlPreflightSeconds"
+# What the job publishes: of work, of one leaving, of one start, of one preflight, in seconds
+ATTRIBUTES = ("ChirpOsgdlUseful", "ChirpOsgdlLeave", "ChirpOsgdlStart", "ChirpOsgdlPreflightSeconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +94,14 @@ def of_job(history: JobHistory, ad: Mapping[str, Any], until: int) -> SlotTime:
 def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], until: int) -> SlotTime:
     """As `of_job`, from its stays."""
     there = list(there)
-    published, leave_s, start_s = number(ad, USEFUL), number(ad, LEAVE), number(ad, START)
-    test_s = number(ad, PREFLIGHT) or 0.0
+    useful_s, leave_s, start_s, test_s = (positive(ad.get(name)) for name in ATTRIBUTES)
+    test_s = test_s or 0.0
     seconds, lost = dict.fromkeys(CATEGORIES, 0.0), dict[str, float]()
-    fate = _fate(history, there)
     kept = going = 0.0
     for stay in there:
         first = stay.kept or stay.tail
         # what the job calls its start begins with the transfer
-        before = max(test_s, (start_s or 0.0) - stay.input_s if published is not None else 0.0)
+        before = max(test_s, (start_s or 0.0) - stay.input_s if useful_s is not None else 0.0)
         if not stay.begun or (not stay.kept and (before >= first or stay.cause == stays.MACHINE_BAD)):
             before = 0.0
         before = min(before, first)
@@ -110,8 +110,8 @@ def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], 
         seconds["preflight"] += test
         seconds["starting"] += before - test
         came, tail = (stay.kept - before, stay.tail) if stay.kept else (0.0, stay.tail - before)
-        if fate:
-            lost[fate] = lost.get(fate, 0.0) + came + stay.saving
+        if stay.fate:
+            lost[stay.fate] = lost.get(stay.fate, 0.0) + came + stay.saving
         else:
             kept += came
             seconds["leaving"] += stay.saving
@@ -119,7 +119,7 @@ def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], 
             lost[stay.cause] = lost.get(stay.cause, 0.0) + tail
         else:
             going += tail
-    useful = kept if published is None else min(published, kept + going)
+    useful = kept if useful_s is None else min(useful_s, kept + going)
     rest = kept + going - useful
     seconds["useful"], seconds["running"] = useful, min(rest, going)  # what a job says of itself is minutes old
     seconds["leaving"] += rest - seconds["running"]
@@ -132,17 +132,10 @@ def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], 
         seconds=seconds,
         lost={cause: value for cause, value in lost.items() if value},
         evictions=sum(stay.cause == stays.MACHINE_LOST for stay in there),
-        measured=published is not None,
+        measured=useful_s is not None,
         leave_s=leave_s,
         start_s=start_s,
     )
-
-
-def _fate(history: JobHistory, there: list[Stay]) -> str:
-    """What made all that the job had kept come to nothing; empty: nothing did."""
-    if history.ended is None or (history.exit_code == 0 and not history.removed):
-        return ""
-    return stays.TAKEN_OUT if history.removed else there[-1].cause if there else ""
 
 
 def total(parts: Iterable[SlotTime]) -> SlotTime:
@@ -169,7 +162,7 @@ def total(parts: Iterable[SlotTime]) -> SlotTime:
     )
 
 
-def number(ad: Mapping[str, Any], name: str) -> float | None:
-    """A number of an ad; None where it has none."""
-    value = ad.get(name)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def positive(value: object) -> float | None:
+    """A number of an ad that is no time before its beginning; None for all else."""
+    found = number(value)
+    return None if found is None or found < 0 else found

@@ -7,7 +7,7 @@ is a piece. HTCondor's own CommittedTime does not know them (seen on 25.14: 20 s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from submit.eventlog import JobHistory
 from submit.start import CHECKPOINTED, REMOVED, Start
@@ -36,6 +36,7 @@ class Stay:
 
     Attributes:
         cause: what ended it badly; empty: nothing did.
+        fate: what made all that the job had kept come to nothing: it was removed, or ended with another code than 0.
         begun: the job began; else the machine only took in its files.
         over: False while it goes on.
         input_s: files on their way in; `transfer`: with those on their way home at the end.
@@ -50,6 +51,7 @@ class Stay:
     gpu: str
     gpus: int
     cause: str
+    fate: str
     begun: bool
     over: bool
     input_s: float
@@ -62,13 +64,20 @@ class Stay:
     def seconds(self) -> int:
         return self.end - self.begin
 
+    @property
+    def lost(self) -> float:
+        """Seconds of running, and of checkpoints, that came to nothing."""
+        return (self.tail if self.cause else 0.0) + (self.kept + self.saving if self.fate else 0.0)
+
 
 def of_history(history: JobHistory, now: int, gpus: int = 0) -> tuple[Stay, ...]:
     """In the order of time. `now`: until when the last one is counted that goes on; `gpus`: where the log has none."""
     starts = sorted((*history.starts, *history.unstarted), key=lambda start: start.claimed)
     never = {id(start) for start in history.unstarted}
     given = max((start.gpus for start in starts), default=0) or gpus
-    return tuple(_stay(history, start, id(start) not in never, now, given) for start in starts)
+    there = [_stay(history, start, id(start) not in never, now, given) for start in starts]
+    fate = _fate(history, there)
+    return tuple(replace(stay, fate=fate) for stay in there) if fate else tuple(there)
 
 
 def _stay(history: JobHistory, start: Start, begun: bool, now: int, gpus: int) -> Stay:
@@ -89,6 +98,7 @@ def _stay(history: JobHistory, start: Start, begun: bool, now: int, gpus: int) -
         gpu=start.gpu or ("unknown" if start.gpus or gpus else "none"),
         gpus=start.gpus or gpus,
         cause=cause,
+        fate="",
         begun=begun,
         over=start.until is not None,
         input_s=float(ran - begin),
@@ -134,6 +144,12 @@ def _cause(history: JobHistory, start: Start, begun: bool) -> str:
     if start.code is None or start.taken:
         return MACHINE_LOST
     return HELD
+
+
+def _fate(history: JobHistory, there: list[Stay]) -> str:
+    if history.ended is None or (history.exit_code == 0 and not history.removed):
+        return ""
+    return TAKEN_OUT if history.removed else there[-1].cause if there else ""
 
 
 def _by_exit(code: str) -> str:

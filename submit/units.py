@@ -40,3 +40,12 @@ def duration(text: str) -> float:
     if not seconds:
         raise ValueError("no length of time; want a number above 0 with s, min or h, such as 60s")
     return seconds
+
+
+def span(seconds: float) -> str:
+    """A length of time for a person: `50 s`, `12.5 min`, `3.25 h`, `1,200 h`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.2f} h" if seconds < 360_000 else f"{seconds / 3600:,.0f} h"

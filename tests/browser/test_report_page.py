@@ -4,6 +4,7 @@ dark.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import event_logs
-from submit import account, jobs, report, report_page, slot_time
+from submit import account, jobs, report, report_page, slot_time, units
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -54,11 +55,12 @@ FOCUS = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    if not BROWSER:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium: make test installs it", pytrace=False)
-        pytest.skip("no chromium here: apt-get install chromium")
+    missing = "chromium" if not BROWSER else "" if importlib.util.find_spec("playwright") else "playwright"
+    if missing:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(f"no {missing} here: make test installs it")
+    from playwright import sync_api as api
+
     with api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
         yield opened
@@ -107,10 +109,10 @@ once = pytest.mark.parametrize(("width", "scheme"), [(1280, "light")])
 def test_its_numbers_are_those_of_the_json(page: Any, found: report.Report) -> None:
     said = found.as_dict()
     figures = page.locator(".figures b").all_inner_texts()
-    assert figures[0] == f"{round(100 * said['goodput'])}%" and figures[1] == report_page.hours(said["slot_s"])
+    assert figures[0] == f"{round(100 * said['goodput'])}%" and figures[1] == units.span(said["slot_s"])
     rows = [row.locator("th, td").all_inner_texts() for row in page.locator("#categories .legend tr").all()]
     shown = {name: duration for name, duration, *_ in rows}
-    assert shown == {name: report_page.hours(seconds) for name, seconds in said["seconds"].items()}
+    assert shown == {name: units.span(seconds) for name, seconds in said["seconds"].items()}
     causes = [row.locator("th").inner_text() for row in page.locator("#lost tr").all()]
     assert causes == list(said["lost"])
     jobs_ = page.locator("#jobs tbody tr")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from submit import account, ads, pool, report, report_page, report_text, slot_time, stays
+from submit import account, ads, pool, report, report_page, report_text, slot_time, stays, units
 from submit.cli import app
 from submit.errors import KitError
 from submit.eventlog import JobHistory
@@ -73,6 +73,17 @@ def test_gpu_hours_by_model_site_and_day() -> None:
     assert sum(hours.whole for hours in found.gpu_hours["day"].values()) == pytest.approx(16_000 / 3600)
 
 
+def test_what_a_removed_job_had_kept_is_lost_where_it_was() -> None:
+    first = stay(0, 3600, code=(1022, 0), outputs=[(1800, 1800)])
+    last = stay(4000, 3603, code=(1023, 0), site="UCSD")
+    found = of(account.of_job(history(first, last, exit_code=None, removed=True), {}, "x.log", 0))
+    lost = {site: hours.lost * 3600 for site, hours in found.gpu_hours["site"].items()}
+    assert lost == {"UNL": pytest.approx(3597), "UCSD": pytest.approx(3600)}
+    assert found.time.lost == {stays.MACHINE_LOST: 1800, stays.TAKEN_OUT: 1797 + 3600}
+    page = report_page.html(found)
+    assert not re.search(r'<rect class="useful"', page.partition("Over time</h2>")[2].partition("</section>")[0])
+
+
 def test_two_gpus_are_two_hours_and_no_gpu_is_none() -> None:
     found = of(
         account.of_job(history(stay(0, 3600, gpus=2)), {}, "x.log", 0),
@@ -106,6 +117,8 @@ def test_use_is_weighed_by_time() -> None:
         "CpusUsage": "?",
     }
     assert set(of(account.of_job(history(stay(0, 9)), ad, "x.log", 0)).uses) == {"GPUs", "GPUsMemory"}
+    told = account.of_job(history(stay(0, 9, gpus=2)), {"RequestGPUs": 2, "ChirpOsgdlGpuUse": 0.4}, "x.log", 0)
+    assert told.used == {"GPUs": 0.8}
 
 
 @pytest.mark.parametrize(
@@ -118,13 +131,17 @@ def test_use_is_weighed_by_time() -> None:
         ([failed("no file", (12, 2))], stays.TRANSFER, "osgdl stage"),
         ([failed("no image", (45, -1000))], stays.NOT_STARTED, "osgdl check"),
         ([failed("", (1023, 0))], stays.TAKEN_OUT, "condor_rm loses the rest"),
-        ([failed("", (1022, 0))], "1 of these jobs never sent a checkpoint home", r"docs/your-own-script\.md"),
+        (
+            [failed("", (1022, 0))],
+            "1 eviction, one in 75 min of machines; 1 job among them never sent a checkpoint home",
+            r"docs/your-own-script\.md",
+        ),
         ([evicted()], "leaving as often as loses least", "evicted_every_minutes = 207"),
-        ([evicted(GPUs=0.2)], "in 1 jobs the GPUs were busy less than 50% of the time", r"docs/scaling\.md"),
-        ([evicted(GPUs=0.0)], "1 jobs asked for a GPU and did not use it", "leave request_gpus out"),
+        ([evicted(GPUs=0.2)], "in 1 job the GPUs were busy less than 50% of the time", r"docs/scaling\.md"),
+        ([evicted(GPUs=0.0)], "1 job asked for a GPU and did not use it", "leave request_gpus out"),
         (
             [account.of_job(history(stay(0, 3600, input_s=1800)), {}, "x.log", 0)],
-            "0.5 h, 50% of the machines' time: files on their way",
+            "30.0 min, 50% of the machines' time: files on their way",
             "osgdl stage",
         ),
         (
@@ -139,17 +156,17 @@ def test_use_is_weighed_by_time() -> None:
         ),
         (
             [account.of_job(history(stay(0, 9, code=(3, 65)), ended=None, hold_code=(3, 65)), {}, "x.log", 20)],
-            "1 jobs are on hold",
+            "1 job on hold",
             "osgdl explain",
         ),
         (
             [account.of_job(history(stay(36_000, 3600)), {}, "x.log", 0)],
-            "jobs waited 10 h in the queue, 10 times what they had machines",
+            "jobs waited 10.00 h in the queue, 10 times what they had machines",
             r"osgdl match FILE\.sub",
         ),
         ([evicted(Memory=900.0)], "no job used more than 0.9 GB of memory, and they ask for 8", "request_memory = 2GB"),
         (
-            [account.of_job(history(stay(0, 9, used={"Cpus": 1.1}, asked={"Cpus": 8.0})), {}, "x.log", 0)],
+            [account.of_job(history(stay(0, 900, used={"Cpus": 1.1}, asked={"Cpus": 8.0})), {}, "x.log", 0)],
             "no job used more than 1.1 cores, and they ask for 8",
             "request_cpus = 2:",
         ),
@@ -162,6 +179,11 @@ def test_use_is_weighed_by_time() -> None:
 def test_advice(of_jobs: list[account.Account], what: str, do: str) -> None:
     found = [one for one in of(*of_jobs).advice if what in one.what]
     assert len(found) == 1 and re.search(do, found[0].do), of(*of_jobs).advice
+
+
+def test_what_a_short_job_used_is_not_known_well() -> None:
+    short = account.of_job(history(stay(0, 60, used={"Cpus": 0.1}, asked={"Cpus": 8.0})), {}, "x.log", 0)
+    assert of(short).advice == []
 
 
 def test_advice_begins_with_what_saves_most() -> None:
@@ -200,7 +222,7 @@ def test_the_page_says_what_the_json_says_and_runs_nothing() -> None:
     said = found.as_dict()
     assert f"<b>{round(100 * said['goodput'])}%</b>" in page
     for name, seconds in said["seconds"].items():
-        assert re.search(rf"</span>{name}</th><td>{re.escape(report_page.hours(seconds))}</td>", page)
+        assert re.search(rf"</span>{name}</th><td>{re.escape(units.span(seconds))}</td>", page)
     widths = [float(width) for width in re.findall(r'width="([\d.]+)" height="10"><title>\w+: ', page)]
     assert sum(widths) == pytest.approx(2000, abs=1), "the bar of all, and that of the job"
 
@@ -235,7 +257,7 @@ def test_a_cell_is_no_formula() -> None:
     ("seconds", "said"), [(12, "12 s"), (90, "1.5 min"), (5400, "1.50 h"), (4_320_000, "1,200 h")], ids=str
 )
 def test_times_in_words(seconds: float, said: str) -> None:
-    assert report_page.hours(seconds) == said
+    assert units.span(seconds) == said
 
 
 LOG = """\
