@@ -61,7 +61,7 @@ static inline Words philox(Words c, uint32_t k0, uint32_t k1) {
     return c;
 }
 
-static inline real uniform(uint32_t word) { return (real(word >> 8) + 0.5f) * 0x1p-24f; }
+static inline real uniform(uint32_t word) { return (real(word >> 9) + 0.5f) * 0x1p-23f; }
 
 static inline real between(const std::vector<real> &table, real u) {
     real place = u * real(table.size() - 1);
@@ -137,8 +137,8 @@ static void propagate(uint64_t photon, uint32_t seed_low, uint32_t seed_high, co
                 break;
             }
             step += room;
-            scattering -= room * b;
-            absorption -= room * a;
+            scattering = std::max(scattering - room * b, TINY);
+            absorption = std::max(absorption - room * a, TINY);
             layer += up ? 1 : -1;
         }
 

@@ -19,7 +19,7 @@ typedef float real;
 typedef float2 real2;
 typedef float3 real3;
 typedef float4 real4;
-#define UNIFORM(word) ((((word) >> 8) + 0.5f) * 0x1p-24f)
+#define UNIFORM(word) ((((word) >> 9) + 0.5f) * 0x1p-23f) // of 24 bits the last would round up to 1
 #define EXP2 native_exp2
 #define SQRT native_sqrt
 #ifdef NATIVE
@@ -36,6 +36,7 @@ float LOG2(float x) {
 
 // not min, max, dot, floor: on the CPU, PoCL calls these and does not inline them
 #define LEAST(a, b) ((a) < (b) ? (a) : (b))
+#define MOST(a, b) ((a) > (b) ? (a) : (b))
 #define INNER(a, b) ((a).x * (b).x + (a).y * (b).y + (a).z * (b).z)
 
 #define POINT 0
@@ -225,7 +226,7 @@ __kernel void propagate(
             real to_scatter = scattering / b, to_end = absorption / a, room = INFINITY;
             if (layer != (up ? LAYERS - 1 : 0) && ahead.z != 0) {
                 room = (BOTTOM + THICKNESS * (layer + up) - place.z) / ahead.z - step;
-                room = room < 0 ? 0 : room;
+                room = MOST(room, 0);
             }
             absorbed = to_end <= to_scatter;
             real part = LEAST(to_scatter, to_end);
@@ -235,8 +236,8 @@ __kernel void propagate(
                 break;
             }
             step += room;
-            scattering -= room * b;
-            absorption -= room * a;
+            scattering = MOST(scattering - room * b, TINY);
+            absorption = MOST(absorption - room * a, TINY);
             layer += up ? 1 : -1;
         }
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_propagation import detector, medium, source
 from photon_propagation.hits import COUNTS, HITS, Hits, ordered
 from photon_propagation.philox import block
-from photon_propagation.world import World, cascade_all
+from photon_propagation.world import TINY, World, cascade_all
 
 Array = NDArray[np.float64]
 ABSORBED, DETECTED, ESCAPED, STOPPED = range(4)
@@ -179,8 +179,8 @@ def _walk(
         step[last] += part[ends]
         left[last] = np.where(to_end <= to_scatter, 0, left[live] - part * a)[ends]
         step[on] += room[~ends]
-        scattering[on] -= (room * b)[~ends]
-        left[on] -= (room * a)[~ends]
+        scattering[on] = np.maximum(scattering[on] - (room * b)[~ends], TINY)
+        left[on] = np.maximum(left[on] - (room * a)[~ends], TINY)
         layer[on] += np.where(up[on], 1, -1)
         live = on
     return step, left, layer

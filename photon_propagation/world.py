@@ -15,6 +15,8 @@ from photon_propagation import detector, ice, medium, source
 from photon_propagation.settings import Config
 
 Array = NDArray[np.float64]
+# what is left of a budget that rounding used up at a layer's edge: 0 / 0 in a layer without absorption is no distance
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class World:
             "SPEED": medium.SPEED,
             "TWO_PI": 2 * math.pi,
             "LN_2": math.log(2),
+            "TINY": TINY,
             "ALPHA": table.alpha,
             "KAPPA": table.kappa,
             "PURE_A": table.pure_a,

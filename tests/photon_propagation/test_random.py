@@ -48,6 +48,28 @@ def test_the_kernel_knows_the_answer(name: str, device: Any, worlds: Any) -> Non
     assert found.tolist() == list(words)
 
 
+UNIFORMS = """
+__kernel void call(__global real *x) { x[0] = UNIFORM(0u); x[1] = UNIFORM(0xFFFFFFFFu); x[2] = UNIFORM(0x80000000u); }
+"""
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_no_number_rounds_to_0_or_1(real: Any, device: Any, worlds: Any) -> None:
+    import pyopencl
+
+    context = pyopencl.Context([device])
+    queue = pyopencl.CommandQueue(context)
+    switches = ("DOUBLE",) if real is np.float64 else ()
+    code = opencl.header(worlds().numbers(), *switches) + opencl.KERNEL.read_text() + UNIFORMS
+    kernel = pyopencl.Kernel(pyopencl.Program(context, code).build(), "call")
+    found = np.zeros(3, real)
+    buffer = pyopencl.Buffer(context, pyopencl.mem_flags.WRITE_ONLY, found.nbytes)
+    kernel(queue, (1,), None, buffer)
+    pyopencl.enqueue_copy(queue, found, buffer)
+    assert 0 < found[0] < 1e-6 and 1 - 1e-6 < found[1] < 1
+    assert found[0] + found[1] == 1 and abs(found[2] - 0.5) < 1e-6
+
+
 FUNCTIONS = """
 __kernel void call(__global float *x) {
     uint i = get_global_id(0);
