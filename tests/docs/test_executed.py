@@ -81,10 +81,11 @@ PROGRAMS = ("submit", "submit_dag", "q", "watch_q", "status", "history", "rm", "
 OSGDL_SHIM = """#!/bin/sh
 # a reader's `osgdl pool exec -- condor_submit` is held too
 [ "$1 $2 $3" = "pool exec --" ] && case $4 in condor_*) shift 3; exec "$@" ;; esac
-# 1 says that a job failed or is held: ours is
+# 1 says that a job failed or is held: ours is, and watch waits for it
 case $1 in explain | watch)
-    "$OSGDL" "$@" 2> said; code=$?
+    timeout 15 "$OSGDL" "$@" 2> said; code=$?
     cat said >&2
+    [ "$1 $code" = "watch 124" ] && exit
     ! grep -q ^osgdl: said && [ $code -le 1 ]
     exit ;;
 esac
