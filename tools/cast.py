@@ -1,7 +1,7 @@
 """Records what a command shows on a terminal, as a picture that moves: python -m tools.cast OUT.svg -- COMMAND ...
 
-The command runs in a terminal of its own; each of its lines is shown while it stood there, in a sixteenth of the time
-(SPEED). Who wants less motion sees the end. Needs pip install '.[docs]'.
+The command runs in a terminal of its own. The picture shows its end, then each line while it stood there, in a
+sixteenth of the time (SPEED). Who wants less motion sees the end alone. Needs pip install '.[docs]'.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyte
 
 COLUMNS, ROWS = 108, 36
 SPEED = 16
-# seconds: how often a line may change in the picture, and how long its end is held
+# seconds: how often a line may change in the picture, and how long its end is shown
 TICK, HELD = 0.25, 8
 CHARACTER, LINE, MARGIN, BAR = 8.4, 19, 16, 34
 INK, PAPER = "#d8dee6", "#12171d"
@@ -45,9 +45,9 @@ def record(command: list[str]) -> Iterator[tuple[float, str]]:
     """What `command` writes, with the second at which it came; it finds a terminal of COLUMNS x ROWS."""
     child, terminal = pty.fork()
     if child == 0:
+        ioctl(0, TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         os.environ["TERM"] = "xterm-256color"
         os.execvp(command[0], command)  # noqa: S606 - the developer's own command line
-    ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     began = time.monotonic()
     while True:
         try:
@@ -61,7 +61,7 @@ def record(command: list[str]) -> Iterator[tuple[float, str]]:
 
 
 def lines(said: Iterator[tuple[float, str]]) -> tuple[list[Shown], float]:
-    """Each line that stood on the screen, and the length of the picture."""
+    """Each line that stood on the screen, and the length of what it shows."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.Stream(screen)
     now: dict[int, Shown] = {}
@@ -69,25 +69,26 @@ def lines(said: Iterator[tuple[float, str]]) -> tuple[list[Shown], float]:
     looked = moment = 0.0
 
     def look() -> None:
+        """What came since the last look stands there from then on."""
         for row in range(ROWS):
             spans = _spans(screen, row)
             before = now.get(row)
             if before is not None and before.spans == spans:
                 continue
             if before is not None:
-                before.end = moment
+                before.end = looked
                 gone.append(now.pop(row))
             if spans:
-                now[row] = Shown(row, spans, moment)
+                now[row] = Shown(row, spans, looked)
 
     for second, text in said:
         moment = second / SPEED
-        if moment - looked >= TICK:  # what stood there until now
+        if moment - looked >= TICK:
             look()
             looked = moment
         stream.feed(text)
     look()
-    return [*(line for line in gone if line.end != line.start), *now.values()], moment + HELD
+    return [*(line for line in gone if line.end != line.start), *now.values()], moment
 
 
 def _spans(screen: pyte.Screen, row: int) -> tuple[tuple[str, str, bool], ...]:
@@ -108,26 +109,37 @@ def svg(shown: list[Shown], length: float, title: str) -> str:
     """The picture: one text element for each line, visible while it stood there."""
     rows = max(line.row for line in shown) + 1
     width, height = COLUMNS * CHARACTER + 2 * MARGIN, rows * LINE + BAR + MARGIN
-    moves, texts = [], []
+    moves, texts, whole = [], [], HELD + length
+
+    def frames(*states: tuple[float, int]) -> str:
+        """Keyframes: until this second this opacity."""
+        parts, begin = [], 0.0
+        for until, opacity in states:
+            end = 100 * until / whole
+            parts.append(f"{begin:.2f}%,{end:.2f}%{{opacity:{opacity}}}")
+            begin = end + 0.01
+        return "".join(parts)
+
     for number, line in enumerate(shown):
-        begin, end = (100 * (length if at is None else at) / length for at in (line.start, line.end))
         last = line.end is None
-        after = "100%{opacity:1}" if last else f"{end + 0.01:.2f}%,100%{{opacity:0}}"
-        moves.append(
-            f"@keyframes k{number}{{0%,{begin:.2f}%{{opacity:0}}{begin + 0.01:.2f}%,{end:.2f}%{{opacity:1}}{after}}}"
-        )
+        if last:
+            moves.append(frames((HELD, 1), (HELD + line.start, 0), (whole, 1)))
+        else:
+            moves.append(frames((HELD + line.start, 0), (HELD + (line.end or 0), 1), (whole, 0)))
         pieces = "".join(
             f'<tspan fill="{colour}"{BOLD if bold else ""}>{escape(text)}</tspan>' for text, colour, bold in line.spans
         )
+        name = "none" if last and line.start == 0 else f"k{number}"
         texts.append(
-            f'<text class="{"last" if last else "gone"}" style="animation-name:{f"k{number}" if begin else "none"}"'
+            f'<text class="{"last" if last else "gone"}" style="animation-name:{name}"'
             f' x="{MARGIN}" y="{BAR + LINE * (line.row + 1):.0f}"'
             f' textLength="{sum(len(text) for text, _, _ in line.spans) * CHARACTER:.1f}">{pieces}</text>'
         )
     style = (
         f"text{{font:14px ui-monospace,Menlo,'DejaVu Sans Mono',monospace;white-space:pre;"
-        f"animation-duration:{length:.1f}s;animation-iteration-count:infinite}}.gone{{opacity:0}}"
-        "@media(prefers-reduced-motion:reduce){text{animation:none!important}}" + "".join(moves)
+        f"animation-duration:{whole:.1f}s;animation-iteration-count:infinite}}.gone{{opacity:0}}"
+        "@media(prefers-reduced-motion:reduce){text{animation:none!important}}"
+        + "".join(f"@keyframes k{number}{{{move}}}" for number, move in enumerate(moves))
     )
     dots = "".join(f'<circle cx="{MARGIN + 6 + 20 * i}" cy="17" r="6" fill="#3d4854"/>' for i in range(3))
     return (
