@@ -92,7 +92,7 @@ def bytes_of(out: Path) -> bytes:
 
 def test_killed_and_resumed(alone: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     kills = 10 if request.config.getoption("--soak") else 2
-    job = Job(tmp_path / "job", "checkpoint.every_batches=1")
+    job = Job(tmp_path / "job", "checkpoint.every_batches=1", "run.batch=100")
     generations: list[str] = []
     for _ in range(kills):
         process = job.start()
