@@ -15,8 +15,8 @@ uint4 philox(uint4 c, uint2 key) {
     return c;
 }
 
-// between 0 and 1, neither of them
-float uniform01(uint word) { return ((word >> 8) + 0.5f) * 0x1p-24f; }
+// between 0 and 1, neither of them, and exact
+float uniform01(uint word) { return ((word >> 9) + 0.5f) * 0x1p-23f; }
 
 // of each photon: its place in scattering lengths, and all of its numbers' bits together
 __kernel void photons(__global uint4 *result) {

@@ -97,7 +97,7 @@ def _photon(number: int) -> tuple[Vector, int]:
 
 
 def _uniform(word: int) -> float:
-    return ((word >> 8) + 0.5) * 2.0**-24
+    return ((word >> 9) + 0.5) * 2.0**-23
 
 
 def _cross(a: Vector, b: Vector) -> Vector:
