@@ -11,10 +11,13 @@ from submit.runtime import gpu, visible
 from submit.runtime.findings import Finding, found
 from submit.runtime.request import Request
 
+SHARED = 4  # times as long as a GPU may take a processor, which others use too: the local pool's, by all its sites
+
 
 def ask(on_cpu: bool, with_answer: bool, time_limit_s: float) -> gpu.Probed:
     """Runs `opencl_probe` for the devices that this job computes on."""
-    return gpu.ask(with_answer, time_limit_s, "opencl_probe", "cpu" if on_cpu else "gpu")
+    limit_s = time_limit_s * (SHARED if on_cpu else 1)
+    return gpu.ask(with_answer, limit_s, "opencl_probe", "cpu" if on_cpu else "gpu")
 
 
 def facts(probed: gpu.Probed) -> dict[str, Any]:
