@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-CELL_S = 300
+CELL_S = 900
 
 
 def run(notebook: Path, folder: Path) -> nbformat.NotebookNode:
