@@ -13,7 +13,7 @@ from submit.errors import KitError
 from submit.eventlog import Name
 from submit.explain_waiting import IDLE_LONG_S
 from submit.jobs import Jobs
-from submit.watch_job import ACTIVE, RUNNING, STATES, TAKEN, Line, line
+from submit.watch_job import ACTIVE, RUNNING, STATES, TAKEN, Line, line, why_held
 from submit.watch_queue import Queue
 
 # A cluster of which nothing is in the queue is shown for a day after its end, by the newest event that there is
@@ -21,6 +21,7 @@ RECENT_S = 86_400
 # A transfer that failed (HoldReasonCode 12, 13) is released by the templates' periodic_release after 10 minutes
 TRANSFER_HOLDS = (12, 13)
 RELEASED_AFTER_S = 900
+SUBMITTED_ON_HOLD = (15, 16)  # HoldReasonCode of holds that the event log says nothing of
 EXAMPLES = 3  # jobs named of each trouble
 _SEVERITY = {"held": 0, "failed": 1, "idle": 2}
 
@@ -136,15 +137,14 @@ class Watch:
                 f"{where}: no job in its event logs; want one that was submitted. Submit one (osgdl submit train.sub), "
                 "or name the folder of one that was"
             )
-        running = [name for name, one in self._lines.items() if one.state == "running"]
         if ask:
-            self.queue.look(running)
+            self.queue.look(*([name for name, one in self._lines.items() if one.state == state] for state in ACTIVE))
         return self._picture(time.time())
 
     def _picture(self, now: float) -> Picture:
         coming = self._jobs.coming
         shown = self._shown(coming)
-        lines = [self._with_published(one) for one in self._lines.values() if one.name[0] in shown]
+        lines = [self._as_queued(one) for one in self._lines.values() if one.name[0] in shown]
         counted = Counter(one.state for one in lines)
         counts = {state: counted[state] for state in STATES if counted[state]}
         return Picture(
@@ -161,9 +161,14 @@ class Watch:
             queue=self._queue_said(),
         )
 
-    def _with_published(self, one: Line) -> Line:
-        said = self.queue.published.get(one.name) if one.state == "running" else None
-        return replace(one, published=said) if said else one
+    def _as_queued(self, one: Line) -> Line:
+        """With what the queue knows and the log does not."""
+        if one.state == "running" and (said := self.queue.published.get(one.name)):
+            return replace(one, published=said)
+        hold = self.queue.held.get(one.name)
+        if one.state == "idle" and hold and hold[0] in SUBMITTED_ON_HOLD:
+            return replace(one, state="held", hold_code=hold[0], why=why_held(one.job, *hold))
+        return one
 
     def _shown(self, coming: set[int]) -> set[int]:
         """The clusters that are looked at."""

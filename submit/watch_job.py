@@ -129,10 +129,14 @@ def _why(job: JobHistory, state: str) -> tuple[str, str, str]:
         return end, f"ended with {end}", f"osgdl explain {name}"
     if state != "held":
         return "", "", ""
-    code, subcode = job.hold_code or (0, 0)
-    if own := _OWN_HOLD.match(job.hold_reason):
+    return why_held(name, *(job.hold_code or (0, 0)), job.hold_reason)
+
+
+def why_held(name: str, code: int, subcode: int, reason: str) -> tuple[str, str, str]:
+    """Of the job `name`: cause, words, what mends it."""
+    if own := _OWN_HOLD.match(reason):
         return own["end"], f"{own['end']}: {one_line(own['word'])}", f"osgdl explain {name}"
-    row, found = explain_holds.find(code, subcode, job.hold_reason)
+    row, found = explain_holds.find(code, subcode, reason)
     values = {"job": name, **found}
     words, mend = filled(row.what, values), filled(row.mend, values)
     if _LEFT_OPEN.search(mend):  # osgdl explain knows more

@@ -33,6 +33,7 @@ ELSEWHERE = {
     r"osgdl image build --cpu .*": "test_it_leaves_comes_back_and_is_through",
     r"(osgdl ensemble\b.*|condor_submit ensemble\.sub)": "test_networks_predict_together_in_chunks",
     r"osgdl (submit|watch) .*--local": "test_watch_sees_it_run_and_end",
+    r"osgdl submit folds\.dag": "test_a_workflow",
     r"osgdl sweep results": "test_a_sweep_comes_home_best_first",
     r"pip install \S+": "test_the_wheel_has_the_templates_and_no_caches",
     r"python3 -m venv .*": "test_the_wheel_has_the_templates_and_no_caches",

@@ -127,6 +127,17 @@ def test_why_it_is_held(tmp_path: Path, reason: str, code: tuple[int, int], word
     assert shown.over, "nothing changes until somebody acts"
 
 
+def test_a_job_submitted_on_hold_is_known_to_the_queue_alone(tmp_path: Path) -> None:
+    (tmp_path / "12.log").write_text(submitted(100))
+    watch = Watch([tmp_path])
+    watch.queue.held = {(12, 0): watch_queue._hold({"HoldReasonCode": 15, "HoldReason": "submitted on hold"})}
+    shown = watch.picture(ask=False)
+    assert shown.counts == {"held": 1} and shown.over and "submitted on hold" in shown.troubles[0].words
+    watch.queue.held = {(12, 0): (13, 2, "of an answer that is older than the log")}
+    assert watch.picture(ask=False).counts == {"idle": 1}
+    assert watch_queue._hold({"HoldReasonCode": "x"}) == (0, 0, "")
+
+
 def test_a_hold_that_ends_by_itself_is_waited_for(tmp_path: Path) -> None:
     reason = "Transfer input files failure at access point ap: reading from file /data/x: (errno 2) No such file"
     assert not picture(tmp_path, submitted(2000), held(5, reason, 13, 2)).over
@@ -252,8 +263,11 @@ def test_any_ad_can_be_shown(ad: dict[str, object]) -> None:
 
 def test_one_question_for_the_clusters_alone() -> None:
     few, many = watch_queue._question({12, 7}), watch_queue._question(set(range(100, 300)))
-    assert few[-1] == "JobStatus == 2 && (ClusterId == 7 || ClusterId == 12)" and "ChirpOsgdlGpuUse" in few[3]
-    assert many[-1] == "JobStatus == 2 && (ClusterId >= 100 && ClusterId <= 299)"
+    assert (
+        few[-1] == "(JobStatus == 2 || JobStatus == 5) && (ClusterId == 7 || ClusterId == 12)"
+        and "ChirpOsgdlGpuUse" in few[3]
+    )
+    assert many[-1] == "(JobStatus == 2 || JobStatus == 5) && (ClusterId >= 100 && ClusterId <= 299)"
 
 
 def test_no_question_without_running_jobs_nor_before_its_time() -> None:
