@@ -133,10 +133,10 @@ def test_an_evicted_training_is_the_undisturbed_one(
         configure(small, "train", steps=28000)
         configure(small, "checkpoint", every_steps=0, leave_every_steps=0, evicted_every_minutes=1.0)
     whole = tried(condor, small, "--limit", "1h")
-    every = "50s" if soak else "15s"
+    every = "50s" if soak else "12s"
     report = tried(condor, small, "--evict-every", every, "--seed", "2", "--limit", "2h" if soak else "5min")
     assert report["state"] == "done" and report["exit_code"] == 0, report
-    assert report["evictions"] >= (30 if soak else 2), report
+    assert report["evictions"] >= (30 if soak else 1), report
     assert weights(small, report) == weights(small, whole)
     parts = report["seconds"]
     assert sum(parts.values()) == pytest.approx(parts["queued"] + report["slot_s"], abs=1)
