@@ -42,7 +42,6 @@ ELSEWHERE = {
 NOT_HERE = {
     r"osgdl image build -o \S+\.sif": "its base comes from a registry",
     r'osgdl image use "\$\(osgdl image push .*': "needs /ospool",
-    r"condor_(tail|ssh_to_job) .*": "needs a job that runs, and ssh's server beside it",
     r"make bench\b.*": "hours, and a quiet machine",
     r"\.venv/bin/python -m benchmarks\..*": "hours, and a quiet machine",
 }
