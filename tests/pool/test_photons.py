@@ -67,7 +67,7 @@ def merged(condor: Condor, folder: Path, job: Job) -> dict[str, Any]:
 
 def test_eight_jobs_that_are_killed_have_the_hits_of_one(condor: Condor, folder: Path) -> None:
     one = submit(condor, folder, "propagate.sub", "jobs=1", f"settings={SMALL.format(16)}")
-    eight = submit(condor, folder, "propagate.sub", f"settings={SMALL.format(4)}")
+    eight = submit(condor, folder, "propagate.sub", f"settings={SMALL.format(2)}")
     killed: set[int] = set()
     deadline = time.monotonic() + 300
     while len(killed) < 3 and time.monotonic() < deadline:
@@ -84,7 +84,7 @@ def test_eight_jobs_that_are_killed_have_the_hits_of_one(condor: Condor, folder:
     ended(one, 1)
     ended(eight, JOBS)
     starts = condor.run(["condor_history", str(eight.cluster), "-af", "NumShadowStarts"], cwd=folder).stdout.split()
-    assert len(killed) == 3 and sum(int(count) > 1 for count in starts) >= 3, starts
+    assert len(killed) >= 3 and sum(int(count) > 1 for count in starts) >= 3, (killed, starts)
     said = (folder / f"logs/{one.cluster}.0.err").read_text()
     assert "exit code 85" in said and "OpenCL on" in said and "known answer right" in said
     ad = one.ad()
