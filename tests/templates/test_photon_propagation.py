@@ -149,7 +149,7 @@ def test_an_answer_that_cannot_be_used_is_one_line_and_leaves_nothing(
 @pytest.mark.pool
 @pytest.mark.parametrize(
     ("photons", "jobs", "seeds"),
-    [(1_000_000, 8, "1"), (7, 7, "1"), (10_007, 9, "3 4"), (99_999_999_999_999, 10_000, "1")],
+    [(1_000_000, 8, "1"), (7, 7, "1"), (10_007, 9, "3 4"), (99_999_999_999_999, 999, "1")],
 )
 def test_every_photon_is_in_one_job(condor: Condor, tmp_path: Path, photons: int, jobs: int, seeds: str) -> None:
     folder = render(tmp_path, "photon-propagation")
