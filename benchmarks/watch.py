@@ -4,9 +4,9 @@
 
 The logs are made by benchmarks/event_logs.py, in five files and once more in as many files as jobs. Measured is the
 command itself, a process of its own on a terminal, from its start to the first whole picture; then its processor time
-while each second a hundred jobs write an event, and the peak of its memory (VmHWM). The peer is the time that
-HTCondor's own reader, htcondor2.JobEventLog, takes to read the same logs and show nothing. Goals: 4 seconds, 5 % of a
-core, 300 MB, and no slower than HTCondor's reader alone.
+while each second a hundred jobs write an event, and the peak of its memory (VmHWM). Reading the logs alone is
+compared with HTCondor's own reader, htcondor2.JobEventLog, from whose events the same histories are made, the best of
+three each. Goals: 4 seconds, 5 % of a core, 300 MB, and no slower than with HTCondor's reader.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import tempfile
 import termios
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,11 +38,29 @@ from benchmarks.results import Result, report
 COMMAND = "make bench BENCH=watch"
 FIRST_S, CORE, MEMORY_MB = 4.0, 0.05, 300.0
 A_SECOND = 100  # events, while it is watched
-READ = """
+THEIRS = """
 import sys, time, htcondor2
+from submit.eventlog import JobHistory
 began = time.perf_counter()
-count = sum(1 for log in sys.argv[1:] for event in htcondor2.JobEventLog(log).events(stop_after=0))
+jobs, count = {}, 0
+for log in sys.argv[2:]:
+    for event in htcondor2.JobEventLog(log).events(stop_after=0):
+        count += 1
+        name = event.cluster, event.proc
+        if event.proc < 0 or event.type == 6:  # of a whole cluster; image size
+            continue
+        if name not in jobs:
+            jobs[name] = JobHistory(cluster=name[0], proc=name[1], submitted=event.timestamp)
+        jobs[name].add(event)
 print(count, time.perf_counter() - began)
+"""
+OURS = """
+import sys, time, pathlib
+from submit.jobs import Jobs
+began = time.perf_counter()
+jobs = Jobs([pathlib.Path(sys.argv[1])])
+jobs.refresh()
+print(sum(job.events for job in jobs.histories.values()), time.perf_counter() - began)
 """
 
 
@@ -105,15 +124,18 @@ def watched(folder: Path, logs: list[Path], seconds: float) -> Seen:
     stop.set()
     writer.join()
     process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        if select.select([ours], [], [], 0.1)[0]:
+            with suppress(OSError):  # the other end is closed
+                os.read(ours, 1 << 16)
     os.close(ours)
-    process.wait(20)
     return Seen(first, before, used / took, memory, got.count(b" jobs: "))
 
 
-def peer(logs: list[Path]) -> tuple[int, float]:
-    """Events, and seconds that HTCondor's reader takes."""
-    done = subprocess.run([sys.executable, "-c", READ, *map(str, logs)], capture_output=True, text=True, check=True)
-    count, seconds = done.stdout.split()
+def reading(code: str, folder: Path, logs: list[Path]) -> tuple[int, float]:
+    """Events, and seconds that it takes to read them, in a process of its own."""
+    words = [sys.executable, "-c", code, str(folder), *map(str, logs)]
+    count, seconds = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     return int(count), float(seconds)
 
 
@@ -131,7 +153,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=BUILD) as folder:
             # the generator's idle and removed jobs have few events
             written = event_logs.write(Path(folder) / "logs", options.jobs, int(options.events * 1.06), logs)
-            count, reading = peer(written)
+            pairs = [(reading(OURS, Path(folder), written), reading(THEIRS, Path(folder), written)) for _ in range(3)]
+            (_, fast), (count, slow) = (min(pair[side] for pair in pairs) for side in (0, 1))
             seen = watched(Path(folder), written, options.seconds)
         about = {"jobs": options.jobs, "events": count, "logs": logs}
         name = f"osgdl watch, {options.jobs} jobs in {logs} logs"
@@ -142,8 +165,7 @@ def main() -> None:
         ):
             details = {**about, "first_cpu_s": round(seen.first_cpu_s, 2), "pictures": seen.pictures}
             results.append(Result(f"{name}: {what}", ours, limit, limit / ours, 1.0, unit, COMMAND, details))
-        against = f"{name}: first picture against HTCondor's reader alone"
-        results.append(Result(against, seen.first_s, reading, reading / seen.first_s, 1.0, "s", COMMAND, about))
+        results.append(Result(f"{name}: reading", fast, slow, slow / fast, 1.0, "s", COMMAND, about))
     report(*results)
 
 

@@ -2,7 +2,8 @@
 
 Not htcondor2.JobEventLog, because that one gives no more events for ever when it meets a log of which the first two
 bytes of the next event are written, or rubbish; it keeps a file and a watch open for each log, of which there may be
-thousands; and it is five times slower (benchmarks/watch.py). It stays the measure: tests compare every event with its.
+thousands; and the same histories take three times as long with it (benchmarks/watch.py). It stays the measure: tests
+compare every event with its.
 Formats: HTCondor's condor_event.cpp (`formatBody`, `readEvent`); names of attributes as in htcondor2.JobEvent.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -47,6 +48,10 @@ def show(
     except KeyboardInterrupt:
         print("the jobs go on; osgdl watch shows them again", file=sys.stderr)
         return 0
+    except OSError as fault:
+        if fault.errno != errno.EIO:
+            raise
+        return 1  # the terminal is gone
     failed = picture is not None and picture.failed
     print(f"next: osgdl {'explain' if failed else 'report'}", file=sys.stderr)
     return int(failed)
@@ -72,6 +77,8 @@ def _live(watch: Watch) -> Picture:
     console = Console()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for picture in _pictures(watch, EVERY_S):
+            if not sys.stdout.isatty():
+                raise OSError(errno.EIO, "the terminal is gone")
             live.update(watch_table.renderable(picture, console.width, console.height), refresh=True)
     return picture
 

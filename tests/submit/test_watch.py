@@ -345,3 +345,17 @@ def test_a_terminal_keeps_the_last_picture(tmp_path: Path) -> None:
     (tmp_path / "12.log").write_text(submitted(100) + started(50) + ended(5))
     code, got = on_terminal(osgdl(tmp_path), b"", stop=False)
     assert code == 0 and "1 job: 1 done" in got and "next: osgdl report" in got
+
+
+@pytest.mark.slow
+def test_a_terminal_that_goes_away_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "12.log").write_text(submitted(100) + started(50))
+    ours, theirs = pty.openpty()
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(osgdl(tmp_path), stdin=theirs, stdout=theirs, stderr=said)
+    os.close(theirs)
+    got = b""
+    while b"running" not in got:
+        got += os.read(ours, 1000)
+    os.close(ours)
+    assert process.wait(60) == 1 and (tmp_path / "said").read_text() == ""
