@@ -34,6 +34,7 @@ ELSEWHERE = {
     r"osgdl (submit|watch) .*--local": "test_watch_sees_it_run_and_end",
     r"osgdl submit folds\.dag": "test_a_workflow",
     r"osgdl sweep results": "test_a_sweep_comes_home_best_first",
+    r"jupyter lab notebooks": "test_a_notebook_runs_from_top_to_bottom",
     r"pip install \S+": "test_the_wheel_has_the_templates_and_no_caches",
     r"python3 -m venv .*": "test_the_wheel_has_the_templates_and_no_caches",
 }
