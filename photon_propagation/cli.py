@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from photon_propagation import settings, world
-from submit.runtime import exit_codes
+from submit.runtime import command_line
 from submit.runtime.exit_codes import BadInput
 
 EXAMPLES = """\
@@ -25,39 +24,16 @@ exit codes: 0 done; 65 a setting or a file is wrong; 75 this machine cannot do i
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A wrong command line is wrong input (65), not argparse's 2, which would be tried three times."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput("command line", message, self.format_usage().strip(), f"{self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return exit_codes.run(lambda: _dispatch(words), debug="--debug" in words)
+    return command_line.main(program, arguments)
 
 
-def _dispatch(words: list[str]) -> None:
-    options = _parser().parse_args(words)
-    options.run(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m photon_propagation",
-        description="Propagates photons through ice to detectors, by OpenCL.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-
-    def command(name: str, about: str, run: Any) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about)
-        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
-        sub.set_defaults(run=run)
-        return sub
+def program() -> command_line.Program:
+    """The propagator's commands and their options."""
+    about = "Propagates photons through ice to detectors, by OpenCL."
+    made = command_line.Program("python -m photon_propagation", about, EXAMPLES)
+    command = made.command
 
     def with_settings(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--config", type=Path, metavar="config.toml", help="the settings; without: the defaults")
@@ -84,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--photons", type=int, default=30, help="how many (default: %(default)s)")
 
     command("settings", "Prints every setting, its default and its meaning.", _settings)
-    return parser
+    return made
 
 
 def _run(options: argparse.Namespace) -> None:

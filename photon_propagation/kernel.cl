@@ -49,6 +49,7 @@ float LOG2(float x) {
 #define ESCAPED 2
 #define STOPPED 3
 #define SCATTERS 4
+#define CARRY 5 // of the scatters: a batch may have more than 32 bits hold
 
 typedef struct {
     ulong photon;
@@ -303,7 +304,9 @@ __kernel void propagate(
         ahead = turn(ahead, scatter(UNIFORM(word.y), UNIFORM(word.w)), UNIFORM(word.z));
     }
     atomic_inc(&fates[fate]);
-    atomic_add(&fates[SCATTERS], scatters);
+    uint before = atomic_add(&fates[SCATTERS], scatters);
+    if (before + scatters < before)
+        atomic_inc(&fates[CARRY]);
 #ifdef ENDS
     ends[item] = (End){fate, scatters, place.x, place.y, place.z, path};
 #endif

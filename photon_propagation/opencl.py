@@ -22,6 +22,7 @@ from submit.runtime.exit_codes import BadInput, BadMachine
 KERNEL = Path(__file__).with_name("kernel.cl")
 FIRST_CAPACITY = 2**16  # hits; grows when a batch has more
 GROUP = 64  # work items
+FATES = len(COUNTS) + 1  # and what the last of them carries
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Propagator:
             self._buffer(world.grid.members),
             self._buffer(self._four(world.detectors)),
         ]
-        self._found, self._fates = self._buffer(np.zeros(1, np.uint32)), self._buffer(np.zeros(5, np.uint32))
+        self._found, self._fates = self._buffer(np.zeros(1, np.uint32)), self._buffer(np.zeros(FATES, np.uint32))
         self._ends, self._ends_room = self._buffer(np.zeros(1, self._end)), 1
         self._grow(capacity)
 
@@ -207,15 +208,17 @@ class Propagator:
         if self._with_ends and photons > self._ends_room:
             self._ends, self._ends_room = self._buffer(np.zeros(photons, self._end)), photons
         self._cl.enqueue_copy(self._queue, self._found, np.zeros(1, np.uint32))
-        self._cl.enqueue_copy(self._queue, self._fates, np.zeros(5, np.uint32))
+        self._cl.enqueue_copy(self._queue, self._fates, np.zeros(FATES, np.uint32))
         numbers = (np.uint64(first), np.uint32(photons), np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32))
         outputs = (self._hits, np.uint32(self._capacity), self._found, self._fates, self._ends)
         items = -(-photons // GROUP) * GROUP
         self._kernel(self._queue, (items,), (GROUP,), *numbers, *self._tables, *outputs)
-        found, counts = np.empty(1, np.uint32), np.empty(5, np.uint32)
+        found, counts = np.empty(1, np.uint32), np.empty(FATES, np.uint32)
         self._cl.enqueue_copy(self._queue, found, self._found)
         self._cl.enqueue_copy(self._queue, counts, self._fates)
-        return int(found[0]), dict(zip(COUNTS, map(int, counts), strict=True))
+        *counted, carry = map(int, counts)
+        counted[-1] += carry << 32
+        return int(found[0]), dict(zip(COUNTS, counted, strict=True))
 
     def _read_ends(self, photons: int) -> Ends:
         raw = np.empty(photons, self._end)

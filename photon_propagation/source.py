@@ -41,7 +41,11 @@ def profile(source: SourceConfig) -> NDArray[np.float64]:
     t = np.linspace(0, (a + 12 * math.sqrt(a) + 20) / b, 40_001)
     with np.errstate(divide="ignore"):
         log = (a - 1) * np.log(b * t) - b * t
-    return medium.inverse_cdf(t, np.exp(log - log.max()), PROFILES) * medium.RADIATION_LENGTH_M
+    made = medium.inverse_cdf(t, np.exp(log - log.max()), PROFILES)
+    # between the last two a straight line to the end of `t` would put one photon in `PROFILES` far behind the shower:
+    # there the profile falls as exp(-b t), whose mean is that of a line of twice its length
+    made[-1] = made[-2] + 2 / b
+    return made * medium.RADIATION_LENGTH_M
 
 
 def photons(source: SourceConfig) -> float | None:

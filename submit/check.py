@@ -14,6 +14,8 @@ from submit.rules import load
 from submit.submission import Submission
 from submit.workflow import Workflow
 
+DAGMAN = ".dag.condor.sub"  # condor_submit_dag writes it beside the workflow
+
 _IGNORE = re.compile(r"\s*#\s*osgdl:\s*ignore\b\s*((?:OSG\d{3}[\s,]*)*)$")
 WORKFLOW_SUFFIX = ".dag"
 
@@ -56,9 +58,10 @@ def check(files: Iterable[Path], given: Mapping[str, str] | None = None) -> list
 
 
 def files_here(folder: Path, workflows: bool = True) -> list[Path]:
-    """The submit files, and workflows, of a folder. Raises KitError where there is none."""
+    """The submit files, and workflows, of a folder, but DAGMan's own. Raises KitError where there is none."""
     suffixes = [".sub", WORKFLOW_SUFFIX][: 1 + workflows]
-    found = sorted(path for suffix in suffixes for path in folder.glob(f"*{suffix}"))
+    there = (path for suffix in suffixes for path in folder.glob(f"*{suffix}"))
+    found = sorted(path for path in there if not path.name.endswith(DAGMAN))
     if not found:
         raise KitError(f"{folder.resolve()}: no {' and no '.join(suffixes)} file here; want one. Name it.")
     return found

@@ -31,6 +31,7 @@ class Jobs:
     Attributes:
         histories: of each job. One that two logs have (its own and DAGMan's) is taken from that which says more.
         logs: the log of each job.
+        managers: condor_dagman of each workflow of a folder: a job that computes nothing, and makes others.
 
     Raises:
         KitError: a place is neither; or, by `refresh`, a log may not be read.
@@ -48,7 +49,9 @@ class Jobs:
         self.places = list(places)
         self.histories: dict[Name, JobHistory] = {}
         self.logs: dict[Name, Path] = {}
+        self.managers: dict[Name, JobHistory] = {}
         self._readers: dict[Path, Reader] = {}
+        self._of_managers: dict[Path, Reader] = {}
         self._having: dict[Name, list[Reader]] = {}
         self._looked = -LOOK_AGAIN_S
 
@@ -63,6 +66,11 @@ class Jobs:
             self._looked = time.monotonic()
             for log in logs(self.places, self._readers.keys()):
                 self._readers[log] = Reader(log)
+            for log in (log for place in self.places for log in place.glob(f"*{DAGMAN_LOG}")):
+                self._of_managers.setdefault(log, Reader(log))
+        for reader in self._of_managers.values():
+            reader.read()
+        self.managers = {name: job for reader in self._of_managers.values() for name, job in reader.jobs.items()}
         changed: set[Name] = set()
         for reader in self._readers.values():
             for name in reader.read():

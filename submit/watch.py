@@ -131,17 +131,20 @@ class Watch:
                 self._lines[name] = line(self._jobs.histories[name])
             else:
                 self._lines.pop(name, None)
-        if not self._lines:
+        managing = {name: job.state for name, job in self._jobs.managers.items() if job.state in ACTIVE}
+        if not self._lines and not managing:
             where = ", ".join(str(place) for place in self._jobs.places)
             raise KitError(
                 f"{where}: no job in its event logs; want one that was submitted. Submit one (osgdl submit train.sub), "
                 "or name the folder of one that was"
             )
         if ask:
-            self.queue.look(*([name for name, one in self._lines.items() if one.state == state] for state in ACTIVE))
-        return self._picture(time.time())
+            states = {**managing, **{name: one.state for name, one in self._lines.items()}}
+            self.queue.look(*([name for name, one in states.items() if one == state] for state in ACTIVE))
+        return self._picture(time.time(), [name for name in managing if not self.queue.lost(name)])
 
-    def _picture(self, now: float) -> Picture:
+    def _picture(self, now: float, managing: Sequence[Name]) -> Picture:
+        """`managing`: workflows that go on, whose next jobs are not in the queue yet."""
         coming = self._jobs.coming
         shown = self._shown(coming)
         lines = [self._as_queued(one) for one in self._lines.values() if one.name[0] in shown]
@@ -157,7 +160,7 @@ class Watch:
             places=_places(lines),
             troubles=_troubles(lines, now),
             lines=tuple(sorted(lines, key=_order)),
-            over=not (coming & shown) and not any(self._goes_on(one, now) for one in lines),
+            over=not (managing or coming & shown or any(self._goes_on(one, now) for one in lines)),
             queue=self._queue_said(),
         )
 
@@ -179,7 +182,7 @@ class Watch:
             last[cluster] = max(last.get(cluster, 0), one.last)
             if one.state in ACTIVE or one.state == "held":
                 active.add(cluster)
-        horizon = 0 if self._everything else max(last.values()) - RECENT_S
+        horizon = 0 if self._everything else max(last.values(), default=0) - RECENT_S
         return {cluster for cluster, at in last.items() if cluster in active or at >= horizon}
 
     def _goes_on(self, one: Line, now: float) -> bool:

@@ -50,7 +50,7 @@ def _option(option: Any) -> str:
 
 
 def _trainer() -> Iterator[str]:
-    (commands,) = (one for one in trainer._parser()._actions if isinstance(one, argparse._SubParsersAction))
+    (commands,) = (one for one in trainer.program().parser._actions if isinstance(one, argparse._SubParsersAction))
     for word, parser in commands.choices.items():
         # argparse's own wording of a default: %(default)s
         rows = [

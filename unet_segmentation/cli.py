@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-from submit.runtime import dataset, exit_codes, inputs
+from submit.runtime import command_line, dataset, inputs
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_json
 from unet_segmentation import config, layouts, lesions, metrics, naming
@@ -30,39 +28,16 @@ exit codes: 0 done; 65 the data or the configuration is wrong; 75 this machine c
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A wrong command line is wrong input (65), not argparse's 2, which would be tried three times."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput("command line", message, self.format_usage().strip(), f"{self.prog} --help")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return exit_codes.run(lambda: _dispatch(words), debug="--debug" in words)
+    return command_line.main(program, arguments)
 
 
-def _dispatch(words: list[str]) -> None:
-    options = _parser().parse_args(words)
-    options.run(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m unet_segmentation",
-        description="Trains and applies a U-Net that segments brain tumours (Dong et al. 2017).",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-
-    def command(name: str, about: str, run: Any) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about)
-        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
-        sub.set_defaults(run=run)
-        return sub
+def program() -> command_line.Program:
+    """The trainer's commands and their options."""
+    about = "Trains and applies a U-Net that segments brain tumours (Dong et al. 2017)."
+    made = command_line.Program("python -m unet_segmentation", about, EXAMPLES)
+    command = made.command
 
     sub = command("verify", "Checks a data set; names patient, file and mend for each fault.", _verify)
     _data(sub)
@@ -141,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--size", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: 96 112 64; BraTS has 240 240 155)"
     )
-    return parser
+    return made
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

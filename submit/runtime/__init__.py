@@ -11,7 +11,7 @@ Standard library only and Python 3.9, so that it runs in any image. Imports poin
     manifest  zstd  leaving                            leaving: when a job saves, and when it leaves with 85
     exit_codes                                     2   what the job tells HTCondor
     devices  progress  findings  network  unpack   3   where am I, how far, what an archive may do, what goes home
-    outputs
+    outputs  configuration  command_line              a program's settings and commands
     host  visible  simulated                       4   checks of the machine
     shard                                              a staged object against its manifest
     work                                               the frame of a training loop of one's own

@@ -5,6 +5,8 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 [[ -d $here/job ]] || here=$PWD
 
 export PYTHONPATH="$here/job${PYTHONPATH:+:$PYTHONPATH}"
+# matplotlib complains of a home that it cannot write to
+[[ ${MPLCONFIGDIR-} ]] || export MPLCONFIGDIR="${TMPDIR:-/tmp}"
 
 # One line on stderr and in the reason of the hold, and the code for a job that no other machine would run either.
 # A reason that cannot be sent must not change that code.

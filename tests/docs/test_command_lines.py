@@ -82,7 +82,7 @@ def known(words: Sequence[str], where: str) -> None:
         except Exception as error:
             pytest.fail(f"{line}: {getattr(error, 'message', error)}")
     elif words[1:3] == ["-m", "unet_segmentation"]:
-        trainer._parser().parse_args(words[3:])
+        trainer.program().parser.parse_args(words[3:])
     elif words[1:2] == ["-m"] and words[2].startswith("benchmarks."):
         assert importlib.util.find_spec(words[2]), line
     elif first == "make":

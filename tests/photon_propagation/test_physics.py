@@ -319,3 +319,12 @@ def test_wavelengths_are_those_of_the_spectrum(device: Any, worlds: Worlds) -> N
     reached = integrate.cumulative_trapezoid(medium.cherenkov_density(grid), grid, initial=0)
     assert len(near) > 500
     assert stats.kstest(near, lambda x: np.interp(x, grid, reached / reached[-1])).pvalue > LEAST_P
+
+
+def test_a_cascade_has_no_light_far_behind_it() -> None:
+    """The table of its profile has the mean of the gamma distribution, and no jump at its end."""
+    energy = 1e4
+    a, b = 2.03 + 0.604 * math.log(energy), 0.633
+    made = source.profile(settings.SourceConfig(kind="cascade", energy_gev=energy)) / medium.RADIATION_LENGTH_M
+    assert (np.diff(made) >= 0).all() and made[-1] - made[-2] <= 2 / b + 1e-9
+    assert np.trapezoid(made, dx=1 / (len(made) - 1)) == pytest.approx(a / b, rel=2e-4)

@@ -22,8 +22,8 @@ HEADER = "alpha = 1\nkappa = 1\nA = 7000\nB = 6600\ng = 0.9\nliu_share = 0.4\n"
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("source.knd=point", "source.knd: not a key of the settings; did you mean kind?"),
-        ("sorce.kind=point", "sorce: not a section of the settings; did you mean source?"),
+        ("source.knd=point", "source.knd: not a key of the configuration; did you mean kind?"),
+        ("sorce.kind=point", "sorce: not a section of the configuration; did you mean source?"),
         ("source.kind=flash", "source.kind: 'flash'; one of point, beam, track, cascade"),
         ("source.kind=''", "source.kind: ''; one of point"),
         ("ice.table=''", "ice.table: ''; layered or uniform"),

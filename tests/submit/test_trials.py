@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from submit import trials
 from submit.errors import KitError
-from unet_segmentation import config
+from submit.runtime import configuration
 
 SPACE = '[train]\nlearning_rate = {from = 1e-4, to = 1e-2, log = true}\nloss = ["dice", "dice+cross-entropy"]\n'
 
@@ -117,7 +117,7 @@ VALUES = st.one_of(
 
 @given(VALUES)
 def test_the_trainer_reads_the_value_that_was_meant(value: object) -> None:
-    assert config._toml_value(trials.text("x", value)) == value
+    assert configuration.toml_value(trials.text("x", value)) == value
 
 
 def test_settings() -> None:

@@ -301,6 +301,20 @@ def test_lines_of_news_where_there_is_no_terminal(tmp_path: Path, monkeypatch: p
     assert seen == ["12.0: running at UNL, L40S", "12.0: failed: ended with exit code 7"]
 
 
+def test_a_workflow_goes_on_between_its_jobs(tmp_path: Path) -> None:
+    """condor_dagman computes nothing and is not shown, but it will queue more."""
+    manager = "011.000.000"
+    log = tmp_path / "two.dag.dagman.log"
+    log.write_text(submitted(90, job=manager) + started(80, job=manager))
+    alone = Watch([tmp_path]).picture(ask=False)
+    assert alone.counts == {} and not alone.over
+    between = picture(tmp_path, submitted(70), started(60), ended(30))
+    assert between.counts == {"done": 1} and not between.over
+    with log.open("a") as file:
+        file.write(ended(5, job=manager))
+    assert Watch([tmp_path]).picture(ask=False).over
+
+
 def test_it_ends_when_all_is_over(tmp_path: Path) -> None:
     (tmp_path / "12.log").write_text(submitted(100) + started(50) + ended(5, 7))
     done = subprocess.run(osgdl(tmp_path), capture_output=True, text=True, timeout=60)

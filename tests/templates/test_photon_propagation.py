@@ -95,7 +95,7 @@ def test_ice_that_came_packed_and_under_another_name_is_the_ice(job: Path) -> No
         ),
         (["train", "ice", "r"], "task='train': unknown; want propagate or merge. Change arguments in the submit file."),
         (["propagate", "absent", "r"], "absent"),
-        (["propagate", "ice", "r", "ice.tabel=x"], "ice.tabel: not a key of the settings; did you mean table?"),
+        (["propagate", "ice", "r", "ice.tabel=x"], "ice.tabel: not a key of the configuration; did you mean table?"),
         (["propagate", "ice", "r", "ice.table=ice/none.txt"], "ice/none.txt"),
         (["propagate", "ice", "r", "source.energy_gev=much"], "source.energy_gev: 'much'; a number"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from submit.runtime import configuration
 from submit.runtime.exit_codes import BadInput
 from unet_segmentation import config
 from unet_segmentation.config import Config
@@ -130,7 +131,7 @@ TOML = st.recursive(
 def test_any_value_is_of_the_right_type_or_refused(target: str, value: Any) -> None:
     name, key = target.split(".")
     try:
-        changed = config._with(Config(), name, key, value, "edit it")
+        changed = configuration.changed(Config(), name, key, value, "edit it")
     except BadInput:
         return
     held, default = getattr(getattr(changed, name), key), getattr(SECTIONS[name], key)
