@@ -34,7 +34,8 @@ class SlotTime:
 
     transfer   files on their way, before the job starts and when it ends
     preflight  the test of the machine; as long as the job says
-    starting   what else comes before the first step; as long as the job says. A stay that was no longer is lost
+    starting   what else comes before the first step; as long as the job says, but no part of what it calls work. A
+               stay that was no longer is lost
     useful     work that is in a result or a checkpoint: pieces that came home, as much of them as the job calls work
     leaving    the rest of those pieces, and checkpoints on their way: saving, leaving with 85, coming back
     running    a job's last piece, while it goes on and has said nothing of it
@@ -97,7 +98,7 @@ def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], 
     useful_s, leave_s, start_s, test_s = (positive(ad.get(name)) for name in ATTRIBUTES)
     test_s = test_s or 0.0
     seconds, lost = dict.fromkeys(CATEGORIES, 0.0), dict[str, float]()
-    kept = going = 0.0
+    kept = going = starts = 0.0
     for stay in there:
         first = stay.kept or stay.tail
         # what the job calls its start begins with the transfer
@@ -115,10 +116,15 @@ def of_stays(there: Iterable[Stay], history: JobHistory, ad: Mapping[str, Any], 
         else:
             kept += came
             seconds["leaving"] += stay.saving
+            starts += before - test if stay.kept or not stay.over else 0.0
         if stay.over:
             lost[stay.cause] = lost.get(stay.cause, 0.0) + tail
         else:
             going += tail
+    if useful_s is not None:  # work is added up, but of its starts a job tells the last: others were shorter
+        shorter = min(starts, max(0.0, useful_s - kept - going))
+        seconds["starting"] -= shorter
+        kept += shorter
     useful = kept if useful_s is None else min(useful_s, kept + going)
     rest = kept + going - useful
     seconds["useful"], seconds["running"] = useful, min(rest, going)  # what a job says of itself is minutes old

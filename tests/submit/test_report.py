@@ -145,7 +145,14 @@ def test_use_is_weighed_by_time() -> None:
             "osgdl stage",
         ),
         (
-            [account.of_job(history(stay(0, 600)), {**PUBLISHED, "ChirpOsgdlStart": 300.0}, "x.log", 0)],
+            [
+                account.of_job(
+                    history(stay(0, 600)),
+                    {**PUBLISHED, "ChirpOsgdlStart": 300.0, "ChirpOsgdlUseful": 290.0},
+                    "x.log",
+                    0,
+                )
+            ],
             "50% of the machines' time: starts, before a first step",
             "fewer and longer jobs",
         ),

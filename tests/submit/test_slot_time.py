@@ -52,6 +52,13 @@ def test_one_run_by_hand() -> None:
     assert found.interval is not None and found.optimum is not None and 0.7 < found.optimum < 1
 
 
+def test_a_start_shorter_than_the_last_one() -> None:
+    first, last = start(0, 40, EVICTION, outputs=[(40, 40)]), start(200, 40)  # 37 s, 3 s for nothing; 40 s
+    ad = {"ChirpOsgdlUseful": 60.0, "ChirpOsgdlStart": 15.0, "ChirpOsgdlLeave": 2.0}  # 12 s of it after the transfer
+    found = slot_time.of_job(history(first, last), ad, 0)
+    assert (found.seconds["starting"], found.seconds["useful"], found.seconds["lost"]) == (77 - 60, 60, 3)
+
+
 def test_pieces_without_a_word_from_the_job() -> None:
     found = slot_time.of_job(history(start(0, 97, EVICTION, outputs=[(50, 53)]), start(200, 97)), {}, 0)
     assert (found.seconds["useful"], found.seconds["leaving"], found.seconds["lost"]) == (47 + 97, 3, 47)

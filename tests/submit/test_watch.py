@@ -27,7 +27,6 @@ from submit.published import Published
 from submit.watch import Picture, Watch
 from submit.watch_queue import Queue
 
-NOW = int(time.time())
 HOST = "<127.0.0.1:9618>"
 
 
@@ -38,7 +37,8 @@ def no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def event(number: int, ago: int, text: str, job: str = "012.000.000") -> str:
-    when = datetime.fromtimestamp(NOW - ago).isoformat(" ")
+    """`ago`: seconds before now; a constant would age while other tests run."""
+    when = datetime.fromtimestamp(int(time.time()) - ago).isoformat(" ")
     return f"{number:03} ({job}) {when} {text}\n...\n"
 
 
@@ -159,9 +159,7 @@ def test_old_clusters_are_counted_apart(tmp_path: Path) -> None:
 
 
 def test_jobs_to_come_keep_it_open(tmp_path: Path) -> None:
-    factory = (
-        f"035 (012.-01.-01) {datetime.fromtimestamp(NOW).isoformat(' ')} Cluster submitted from host: {HOST}\n...\n"
-    )
+    factory = event(35, 0, f"Cluster submitted from host: {HOST}", "012.-01.-01")
     shown = picture(tmp_path, factory, submitted(100), started(50), ended(5))
     assert shown.coming == 1 and not shown.over and "more to come" in watch_table.totals(shown)
 
@@ -205,7 +203,7 @@ def test_it_fits_the_terminal(many: Path, width: int, told: bool) -> None:
     before = watch.picture(ask=False)
     if told:
         said = Published(
-            step=60, steps=100, loss=0.5, dice=0.7, rate=39.2, unit="images", gpu_use=0.83, left=90, at=NOW
+            step=60, steps=100, loss=0.5, dice=0.7, rate=39.2, unit="images", gpu_use=0.83, left=90, at=int(time.time())
         )
         watch.queue.published = {line.name: said for line in before.lines if line.state == "running"}
     console = Console(width=width, height=40, color_system=None, highlight=False)
