@@ -57,8 +57,28 @@ def devices(config: TrainConfig | None = None) -> Any:
 
 
 def adam(where: Any, rate: float, average: float) -> Any:
-    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their momentum); for `where.scope()`."""
+    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their decay a step); for `where.scope()`."""
     return _module().adam(where, rate, average)
+
+
+def keras_adam() -> Any:
+    """Keras's Adam, whose averaged weights begin with the first step's: after n steps the decay is n / (n + 9), until
+    it is the one that was set, as of TensorFlow's ExponentialMovingAverage with num_updates. Keras's own holds 30 % of
+    the first step after 120 steps at 0.99, and a short training would answer with that.
+    """
+    import keras
+
+    class Adam(keras.optimizers.Adam):  # type: ignore[misc]
+        def average_decay(self) -> Any:
+            steps = keras.ops.cast(self.iterations, "float32")
+            return keras.ops.minimum(self.ema_momentum, steps / (steps + 9.0))
+
+        def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+            decay = self.average_decay()
+            for variable, kept in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                kept.assign(decay * kept + (1.0 - decay) * variable)
+
+    return Adam
 
 
 def training_step(where: Any, network: Any, optimizer: Any, objective: Any) -> Any:

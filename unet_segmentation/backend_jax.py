@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_segmentation.backend import announce_virtual, precision, require_divisible, start_up_log, virtual
+from unet_segmentation.backend import announce_virtual, keras_adam, precision, require_divisible, start_up_log, virtual
 from unet_segmentation.config import TrainConfig
 from unet_segmentation.objective import Objective
 from unet_segmentation.pipeline import Batch
@@ -59,10 +59,8 @@ class Devices:
 
 
 def adam(where: Devices, rate: float, average: float) -> Any:
-    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their momentum)."""
-    import keras
-
-    return keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or 0.99)
+    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their decay a step)."""
+    return keras_adam()(rate, use_ema=average > 0, ema_momentum=average or 0.99, name="adam")
 
 
 class TrainingStep:

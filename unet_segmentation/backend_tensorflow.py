@@ -19,6 +19,7 @@ from submit.runtime.exit_codes import BadInput
 from unet_segmentation.backend import (
     announce_virtual,
     dump,
+    keras_adam,
     precision,
     require_divisible,
     restore,
@@ -99,14 +100,15 @@ def _strategy(names: list[str]) -> Any:
 
 
 def adam(where: Devices, rate: float, average: float) -> Any:
-    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their momentum). On one device each variable's
-    update is one operation of TensorFlow's with the same formula, instead of twenty-five: tracing the step, at every
-    start of a job, takes a second less.
+    """Keras's Adam, with the averaged weights it keeps if `average` > 0 (their decay a step). On one device each
+    variable's update is one operation of TensorFlow's with the same formula, instead of twenty-five: tracing the step,
+    at every start of a job, takes a second less.
     """
-    import keras
     import tensorflow as tf
 
-    class Fused(keras.optimizers.Adam):  # type: ignore[misc]
+    plain = keras_adam()
+
+    class Fused(plain):  # type: ignore[misc,valid-type]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             at = self._get_variable_index(variable)
             step = tf.cast(self.iterations.value + 1, tf.float32)
@@ -124,13 +126,12 @@ def adam(where: Devices, rate: float, average: float) -> Any:
             )
 
         def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
-            # the first step's average is its weights
-            share = tf.where(tf.equal(self.iterations.value, 0), 1.0, 1.0 - self.ema_momentum)
+            share = 1.0 - self.average_decay()
             for variable, kept in zip(trainable_variables, self._model_variables_moving_average, strict=True):
                 difference = kept.value - variable.value
                 tf.raw_ops.ResourceApplyGradientDescent(var=kept.value.handle, alpha=share, delta=difference)
 
-    kind = keras.optimizers.Adam if where.replicas > 1 else Fused
+    kind = plain if where.replicas > 1 else Fused
     return kind(rate, use_ema=average > 0, ema_momentum=average or 0.99, name="adam")
 
 

@@ -80,7 +80,7 @@ class TrainConfig:
         0.0, "share of the steps in which the rate rises; 0: a twentieth, at most 100 steps, none if constant", 0.0, 0.5
     )
     average: float = setting(
-        0.99, "decay a step of the averaged weights that are kept; 0: the last weights", 0.0, 0.99999
+        0.99, "decay a step of the averaged weights that are kept, smaller at first; 0: the last weights", 0.0, 0.99999
     )
     validate_epochs: int = setting(10, "score the held-out patients after so many epochs; 0: only at the end", 0, 10**6)
     precision: str = setting(
