@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from submit import pool
-from submit.errors import KitError, PoolError
+from submit import schedd
+from submit.errors import KitError
 
 Name = tuple[int, int]  # cluster, process
 AT_ONCE = 500  # clusters a command: a command line has its limits
@@ -46,10 +44,10 @@ def ask(clusters: Iterable[int], attributes: Iterable[str], since: int, local: b
     for first in range(0, len(names), AT_ONCE):
         some = [str(name) for name in names[first : first + AT_ONCE]]
         commands = (["condor_history", "-since", f"EnteredCurrentStatus < {since}"], ["condor_q"])
-        told = [_run([*command, *some, "-json", "-attributes", wanted], local) for command in commands]
+        told = [schedd.ads([*command, *some, "-json", "-attributes", wanted], local, ASK_S) for command in commands]
         for said in told:
             with suppress(ValueError, KeyError, TypeError):
-                found.update(_named(json.loads(said or "[]")))
+                found.update(_named(said or []))
         if told == [None, None]:
             break
     return found
@@ -57,18 +55,3 @@ def ask(clusters: Iterable[int], attributes: Iterable[str], since: int, local: b
 
 def _named(ads: Any) -> dict[Name, Mapping[str, Any]]:
     return {(int(ad["ClusterId"]), int(ad["ProcId"])): ad for ad in ads}
-
-
-def _run(command: list[str], local: bool) -> str | None:
-    try:
-        if local or not shutil.which(command[0]):
-            if pool.init_pid() is None:
-                return None
-            done = pool.run(command, cwd=Path("/"), timeout=ASK_S)
-        else:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_S, check=False
-            )
-    except (OSError, PoolError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

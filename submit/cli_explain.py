@@ -19,8 +19,8 @@ def explain(
     """Why jobs failed, are held or stay idle: what happened, whose fault it is, whether waiting helps, what mends it.
 
     A job by its number is told whatever its state, from the event logs of this folder or of one named after it; of a
-    folder or log, what failed, is held or is idle for more than an hour, by cause. An error file alone (FILE.err) is
-    searched for what the kit knows. Exit code 1 when something failed.
+    folder (a submit file or workflow stands for its own) or log, what failed, is held or is idle for more than an hour,
+    by cause. An error file alone (FILE.err) is searched for what the kit knows. Exit code 1 when something failed.
 
     Examples: osgdl explain 12.0; osgdl explain; osgdl explain 12 runs/lung; osgdl explain logs/12.0.err --json
     """

@@ -27,7 +27,7 @@ def report(
     For one job or thousands, from their event logs and from what they published of themselves; what to change comes
     with the hours that it would have saved. docs/report.md explains every number.
 
-    Examples: osgdl report; osgdl report brain-tumours --html report.html --csv jobs.csv
+    Examples: osgdl report; osgdl report brain-tumours --html report.html --csv jobs.csv;
     osgdl report logs/12.log --json
     """
     import json

@@ -28,7 +28,7 @@ def gpus(
 
     Exit code 1 when the image sees no GPU.
 
-    Examples: osgdl gpus tensorflow==2.21 --explain; osgdl gpus container.def; osgdl gpus torch==2.8+cu126 --json
+    Examples: osgdl gpus tensorflow==2.21 --explain; osgdl gpus container.def; osgdl gpus torch==2.8+cu126 --json;
     osgdl gpus container.def --model results/12.0/model.json --batch 16 --precision bfloat16
     """
     from submit import gpu_memory, gpus_table, image_contents

@@ -38,7 +38,7 @@ def submit(
     Errors of `osgdl check` stop it, and so does a request that no slot would take. Jobs queued by condor_submit are
     seen by `osgdl watch` all the same.
 
-    Examples: osgdl submit train.sub; osgdl submit train.sub data=patients; osgdl submit folds.dag
+    Examples: osgdl submit train.sub; osgdl submit train.sub data=patients; osgdl submit folds.dag;
     osgdl submit train.sub --force "the image is not on this machine, the pool has it"
     """
     from submit import launch

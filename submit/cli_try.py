@@ -23,7 +23,7 @@ def run(
 
     Exit code 1 unless every job ended with 0. docs/eviction.md says what each fault must come to.
 
-    Examples: osgdl try train.sub --evict-every 60s; osgdl try train.sub data=patients --faults machine-dies,full-disk
+    Examples: osgdl try train.sub --evict-every 60s; osgdl try train.sub data=patients --faults machine-dies,full-disk;
     osgdl try --faults list
     """
     from submit import faults as fault_table

@@ -80,7 +80,7 @@ def make(
     --halving writes a workflow: all trials train for a short time, the best third three times as long, and so on, up to
     what config.toml says.
 
-    Examples: osgdl sweep space.toml --grid && condor_submit sweep.sub; osgdl sweep space.toml --random 200
+    Examples: osgdl sweep space.toml --grid && condor_submit sweep.sub; osgdl sweep space.toml --random 200;
     osgdl sweep --out sweep; osgdl sweep space.toml --halving 27 && condor_submit_dag sweep.dag
     """
     from submit import halving, sweep, trials
@@ -174,7 +174,7 @@ def ensemble(
 
     Again: puts what came home into one folder, queues what is left, and says which patients were left out for a fault.
 
-    Examples: osgdl ensemble --data new && condor_submit ensemble.sub; osgdl ensemble
+    Examples: osgdl ensemble --data new && condor_submit ensemble.sub; osgdl ensemble;
     osgdl ensemble --models results/12.0/model.keras --data staged/brats-manifest-HASH.json --each 20 --out brats
     """
     from submit import ensemble as workflow

@@ -8,17 +8,14 @@ From the event logs, the jobs' stderr, and, for a few jobs, their ads, where a q
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from submit import explain_job, explain_log, explain_stderr, pool
+from submit import explain_job, explain_log, explain_stderr, schedd
 from submit.description import Description
 from submit.errors import KitError
 from submit.eventlog import JobHistory, Name
@@ -29,6 +26,7 @@ from submit.jobs import Jobs, is_event_log
 
 _JOB = re.compile(r"(\d+)(?:\.(\d+))?")
 _MACRO = re.compile(r"\$\((\w+)(?::[^()]*)?\)")
+DESCRIPTIONS = (".sub", ".dag")  # what jobs are made from
 MOST_ADS = 50  # jobs that the queue is asked about, in one call: an access point is shared
 ASK_S = 20.0  # seconds for its answer
 ATTRIBUTES = (
@@ -41,7 +39,7 @@ def stderr_of(targets: Sequence[str]) -> Explanation | None:
     """The explanation of an error file alone, where that is what was named."""
     if len(targets) == 1 and not _JOB.fullmatch(targets[0]):
         path = Path(targets[0])
-        if path.is_file() and not is_event_log(path):
+        if path.is_file() and path.suffix not in DESCRIPTIONS and not is_event_log(path):
             return explain_stderr.read(path)
     return None
 
@@ -52,9 +50,9 @@ def jobs(
     """The jobs that these words name, explained, oldest first.
 
     Args:
-        targets: CLUSTER or CLUSTER.PROCESS, folders, event logs; none: the folder `here`. Jobs named by their numbers
-            are told whatever their state, those of a folder or log only where they failed, are held or are idle for
-            long.
+        targets: CLUSTER or CLUSTER.PROCESS, folders, event logs; a submit file or a workflow stands for its folder;
+            none: the folder `here`. Jobs named by their numbers are told whatever their state, those of a folder or log
+            only where they failed, are held or are idle for long.
         ask: the queue and the history too, where there are no more jobs than MOST_ADS.
         local: those of the local pool, though HTCondor is installed here.
 
@@ -63,7 +61,8 @@ def jobs(
     """
     moment = time.time() if now is None else now
     wanted = [match for target in targets if (match := _JOB.fullmatch(target)) and not Path(target).exists()]
-    places = [Path(target) for target in targets if not _JOB.fullmatch(target) or Path(target).exists()]
+    named = [Path(target) for target in targets if not _JOB.fullmatch(target) or Path(target).exists()]
+    places = [path.parent if path.suffix in DESCRIPTIONS and path.is_file() else path for path in named]
     known = Jobs(places or [here])
     known.refresh()
     if wanted:
@@ -174,22 +173,10 @@ def _ads(names: Sequence[Name], logs: Mapping[Name, Path], local: bool) -> dict[
         if not missing:
             break
         limit = ["-limit", str(len(missing))] if command == "condor_history" else []
-        for ad in _ask([command, *(f"{c}.{p}" for c, p in missing), *limit, "-json", "-attributes", ATTRIBUTES], local):
+        words = [*(f"{cluster}.{proc}" for cluster, proc in missing), *limit, "-json", "-attributes", ATTRIBUTES]
+        for ad in schedd.ads([command, *words], local, ASK_S) or []:
             with suppress(KeyError, TypeError, ValueError):
                 name = (int(ad["ClusterId"]), int(ad["ProcId"]))
                 if name in logs and Path(str(ad["UserLog"])).resolve() == logs[name].resolve():
                     found[name] = ad
     return found
-
-
-def _ask(command: list[str], local: bool) -> list[dict[str, Any]]:
-    with suppress(KitError, OSError, subprocess.TimeoutExpired, ValueError):
-        if shutil.which(command[0]) and not local:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
-        elif pool.init_pid() is not None:
-            done = pool.run(command, cwd=Path("/"), timeout=ASK_S)
-        else:
-            return []
-        answer = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
-        return answer if isinstance(answer, list) else []
-    return []

@@ -10,27 +10,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 from submit.errors import ImageError, StageError
+from submit.origin import ospool
 from submit.origin_folder import FolderOrigin
-
-OSPOOL = Path("/ospool")
 
 
 def destination(to: Path | None) -> Path:
     """The folder to push to: `to`, else the one writable /ospool/AP/data/USER; ImageError without exactly one."""
+    root = ospool()
     if to is not None:
-        if not to.is_absolute() or OSPOOL not in to.parents:
+        if not to.is_absolute() or root not in to.parents:
             raise ImageError(
-                f"to={str(to)!r}: not on the OSDF; want a folder such as {OSPOOL}/ap40/data/{getpass.getuser()}"
+                f"to={str(to)!r}: not on the OSDF; want a folder such as {root}/ap40/data/{getpass.getuser()}"
             )
         if not to.is_dir():
             raise ImageError(
                 f"to={str(to)!r}: no such folder; want one of an access point of the OSPool. Make it: mkdir -p {to}"
             )
         return to
-    found = [folder for folder in OSPOOL.glob(f"*/data/{getpass.getuser()}") if os.access(folder, os.W_OK)]
+    found = [folder for folder in root.glob(f"*/data/{getpass.getuser()}") if os.access(folder, os.W_OK)]
     if len(found) != 1:
-        seen = ", ".join(map(str, found)) or f"no {OSPOOL}/AP/data/{getpass.getuser()}"
-        raise ImageError(f"to: {seen} on this machine; want one folder. On an access point: --to {OSPOOL}/AP/data/USER")
+        seen = ", ".join(map(str, found)) or f"no {root}/AP/data/{getpass.getuser()}"
+        raise ImageError(f"to: {seen} on this machine; want one folder. On an access point: --to {root}/AP/data/USER")
     return found[0]
 
 

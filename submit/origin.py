@@ -6,6 +6,7 @@ one for a destination.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ DOCUMENTED_QUOTA = 100_000_000_000
 QUOTA_FORM = "http://osg-htc.org/ospool-quota-increase.html"
 # bytes of a file's name on Linux, less what spool.py adds to it
 LONGEST_NAME = 200
+
+
+def ospool() -> Path:
+    """Where the OSPool's part of the OSDF is mounted; tests put a folder at its place with OSGDL_OSPOOL."""
+    return Path(os.environ.get("OSGDL_OSPOOL") or "/ospool")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from submit import origin_pelicanfs
 from submit.errors import StageError, wrong
-from submit.origin import QUOTA_FORM, Origin, Room, bytes_words
+from submit.origin import QUOTA_FORM, Origin, Room, bytes_words, ospool
 from submit.origin_folder import FolderOrigin
 from submit.origin_pelican import PROGRAMS, PelicanOrigin
 
@@ -22,11 +22,6 @@ _PART = re.compile(r"[A-Za-z0-9_@+=-][A-Za-z0-9._@+=-]*", re.ASCII)
 _URL = re.compile(r"(?:osdf|stash|pelican):|[A-Za-z][A-Za-z0-9+.-]*:/", re.ASCII)
 # names below /ospool of a folder that somebody was given: /ospool/AP/data/USER, /ospool/uw-shared/projects/PROJECT
 _GIVEN = 3
-
-
-def ospool() -> Path:
-    """Where the OSPool's part of the OSDF is mounted; tests put a folder at its place with OSGDL_OSPOOL."""
-    return Path(os.environ.get("OSGDL_OSPOOL") or "/ospool")
 
 
 def _names(dest: str) -> list[str] | None:

@@ -112,7 +112,8 @@ def new(template: str, given: Mapping[str, str], output_dir: Path, ask: bool) ->
         except FailedHookException as error:
             raise AnswerError(str(error)) from None
         except CookiecutterException as error:
-            raise AnswerError(f"template {template}: {error}") from error
+            said = getattr(error, "message", error)  # without the whole context, which str() would add
+            raise AnswerError(f"template {template}: {said}") from error
         except EOFError:
             raise AnswerError(
                 "no answers on standard input; want a terminal, or answers as NAME=VALUE. Add --no-input."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from submit import pool
 from submit.errors import KitError, PoolError, ToolMissing
@@ -69,6 +71,16 @@ def run(command: Sequence[str], cwd: Path, local: bool, timeout: float = 300) ->
         raise PoolError(
             f"{command[0]}: no answer in {timeout:g} s; want one. Try again: the access point is busy"
         ) from None
+
+
+def ads(command: Sequence[str], local: bool, timeout: float) -> list[dict[str, Any]] | None:
+    """What condor_q or condor_history answers with -json; None where neither is here, or no answer comes."""
+    try:
+        done = run(command, Path("/"), local, timeout)
+        answer = json.loads(done.stdout or "[]") if done.returncode == 0 else None
+    except (KitError, OSError, ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, list) and all(isinstance(ad, dict) for ad in answer) else None
 
 
 def submit(file: Path, words: Sequence[str], local: bool) -> Submitted:

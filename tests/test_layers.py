@@ -39,7 +39,6 @@ LAYERS = [
         "follow",
         "schedd",
         "jobs",
-        "ads",
         "account",
         "explain_job",
         "pool_table",
@@ -56,6 +55,7 @@ LAYERS = [
     },
     {
         "project",
+        "ads",
         "report_advice",
         "scaling",
         "extension",

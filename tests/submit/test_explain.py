@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from submit import explain, explain_holds, explain_table, pool
+from submit import explain, explain_holds, explain_table, pool, schedd
 from submit.cli import app
 from submit.errors import KitError
 from submit.explain_cause import WHOSE
@@ -27,7 +27,7 @@ FILES = {"python-key": 38, "python-module": 39, "silent-65": 51, "no-image": 72,
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No queue is asked."""
-    monkeypatch.setattr(explain.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(pool, "init_pid", lambda: None)
 
 
@@ -169,13 +169,21 @@ def test_a_file_without_the_cluster_in_its_name_is_nobodys(project: Path) -> Non
     assert told.err == "" and told.tail == []
 
 
+@pytest.mark.parametrize("name", ["train.sub", "folds.dag"])
+def test_what_jobs_are_made_from_stands_for_its_folder(project: Path, name: str) -> None:
+    (project / name).write_text("executable = run.sh\nqueue\n")
+    assert explain.stderr_of([str(project / name)]) is None
+    told = explain.jobs([str(project / name)], Path("/"))
+    assert told and told == explain.jobs([str(project)], Path("/"))
+
+
 class Queue:
     """Stands for condor_q: answers with these ads, and counts how often it is asked."""
 
     def __init__(self, ads: list[dict[str, Any]]) -> None:
         self.ads, self.asked = ads, 0
 
-    def __call__(self, command: list[str], local: bool) -> list[dict[str, Any]]:
+    def __call__(self, command: list[str], local: bool, timeout: float) -> list[dict[str, Any]]:
         self.asked += 1
         return self.ads
 
@@ -185,18 +193,18 @@ def test_an_ad_counts_where_it_is_this_job(project: Path, monkeypatch: pytest.Mo
     shutil.copy(RECORDED / "submitted-on-hold" / "job.log", log)
     ad = json.loads((RECORDED / "submitted-on-hold" / "job.json").read_text())
     names = {"ClusterId": int(log.stem), "ProcId": 0}
-    monkeypatch.setattr(explain, "_ask", Queue([{**ad, **names, "UserLog": str(log)}]))
+    monkeypatch.setattr(schedd, "ads", Queue([{**ad, **names, "UserLog": str(log)}]))
     assert explain.jobs([log.stem], project)[0].cause.id == "submitted-on-hold"
     # another access point's job of the same number
-    monkeypatch.setattr(explain, "_ask", Queue([{**ad, **names, "UserLog": "/home/other/1.log"}]))
+    monkeypatch.setattr(schedd, "ads", Queue([{**ad, **names, "UserLog": "/home/other/1.log"}]))
     assert explain.jobs([log.stem], project)[0].cause.id == "idle"
-    monkeypatch.setattr(explain, "_ask", Queue([{"ClusterId": "x"}]))
+    monkeypatch.setattr(schedd, "ads", Queue([{"ClusterId": "x"}]))
     assert explain.jobs([log.stem], project)[0].cause.id == "idle"
 
 
 def test_a_queue_is_asked_twice_at_most_and_never_about_many(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = Queue([])
-    monkeypatch.setattr(explain, "_ask", queue)
+    monkeypatch.setattr(schedd, "ads", queue)
     explain.jobs([], project)
     assert queue.asked == 2
     monkeypatch.setattr(explain, "MOST_ADS", 1)

@@ -15,7 +15,7 @@ from submit.errors import ImageError
 @pytest.fixture
 def ospool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands at the place of /ospool, which only access points have."""
-    monkeypatch.setattr(image_push, "OSPOOL", tmp_path / "ospool")
+    monkeypatch.setenv("OSGDL_OSPOOL", str(tmp_path / "ospool"))
     folder = tmp_path / "ospool" / "ap40" / "data" / getpass.getuser()
     folder.mkdir(parents=True)
     return folder
@@ -63,6 +63,6 @@ def test_what_cannot_be_pushed_is_said(
         image_push.push(sif, tmp_path, lambda done, total: None)
     with pytest.raises(ImageError, match="no such folder; want one of an access point"):
         image_push.push(sif, ospool / "images", lambda done, total: None)
-    monkeypatch.setattr(image_push, "OSPOOL", tmp_path / "elsewhere")
+    monkeypatch.setenv("OSGDL_OSPOOL", str(tmp_path / "elsewhere"))
     with pytest.raises(ImageError, match="on this machine; want one folder"):
         image_push.push(sif, None, lambda done, total: None)

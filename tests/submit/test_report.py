@@ -327,7 +327,7 @@ def test_without_htcondor_the_log_alone_speaks(folder: Path, monkeypatch: pytest
 def test_an_access_point_is_asked_for_these_jobs_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = folder / "bin"
     programs.mkdir()
-    for name in ("condor_history", "condor_q"):
+    for name in ("condor_history", "condor_q", "condor_submit"):
         told = '[{"ClusterId": 7, "ProcId": 0, "ChirpOsgdlUseful": 900}]' if name == "condor_history" else ""
         (programs / name).write_text(f"#!/bin/sh\necho \"$0 $*\" >> {folder}/asked\necho '{told}'\n")
         (programs / name).chmod(0o755)
