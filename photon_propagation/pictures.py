@@ -16,7 +16,8 @@ from photon_propagation.world import World
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic
 
-CURVES = 5
+CURVES, BINS = 5, 50
+DECADES = 1e5  # of a curve's height that are shown
 # ordered things in ordered colours, which the colour-blind tell apart
 SCALE = "viridis"
 
@@ -34,35 +35,43 @@ def draw(hits: Hits, about: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def light_curves(hits: Hits, about: Mapping[str, Any]) -> Any:
-    """Weight for each ns against the time after light that goes straight, at detectors at several distances.
+    """What one sensor sees in each ns, against the time after light that goes straight: the mean over all sensors at
+    about one distance, for several.
 
     Where a source has a known number of photons, the weight is that of all of them.
     """
     from matplotlib.figure import Figure
 
-    places = np.array(about["detectors"])
-    distance = np.linalg.norm(places - _source(about), axis=1)
-    counts = np.bincount(hits["detector"], minlength=len(places))
-    seen = sorted(np.flatnonzero(counts), key=lambda one: float(distance[one]))
-    # as many hits as possible, over the whole range of distances
-    groups = np.array_split(np.array(seen), min(CURVES, len(seen)))
-    chosen = [group[np.argmax(counts[group])] for group in groups]
-    straight = medium.group_index(420.0) / medium.SPEED
-    scale = _scale(about)
+    distance = np.linalg.norm(np.array(about["detectors"]) - _source(about), axis=1).round(1)
+    of_hit = distance[hits["detector"]]
+    late = hits["time"] - of_hit * medium.group_index(420.0) / medium.SPEED
+    weight = hits["weight"] * _scale(about)
+    times = np.linspace(min(0.0, late.min()), max(np.quantile(late, 0.98), late.min() + 10), BINS + 1)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    colours = _colours(len(chosen))
-    for colour, detector in zip(colours, chosen, strict=True):
-        mine = hits[hits["detector"] == detector]
-        late = mine["time"] - distance[detector] * straight
-        last = max(np.quantile(late, 0.98), late.min() + 10)
-        edges = np.linspace(min(0.0, late.min()), last, max(10, min(60, len(mine) // 20)))
-        height, _ = np.histogram(late, edges, weights=mine["weight"] * scale)
-        axes.stairs(height / np.diff(edges), edges, color=colour, label=f"{distance[detector]:.0f} m, {len(mine)} hits")
-    axes.set(xlabel="time after light that goes straight (ns)", ylabel=f"{_unit(about)} / ns", yscale="log")
+    highest = 0.0
+    groups = _together(np.unique(of_hit))
+    for colour, group in zip(_colours(len(groups)), groups, strict=True):
+        sensors = int(((distance >= group[0]) & (distance <= group[-1])).sum())
+        mine = (of_hit >= group[0]) & (of_hit <= group[-1])
+        height = np.histogram(late[mine], times, weights=weight[mine])[0] / np.diff(times) / sensors
+        highest = max(highest, height.max())
+        far = f"{group[0]:.0f} m" if len(group) == 1 else f"{group[0]:.0f} to {group[-1]:.0f} m"
+        label = f"{far}: {sensors} sensor{'s' * (sensors > 1)}, {mine.sum()} hits"
+        axes.stairs(height, times, color=colour, label=label, baseline=None)
+    axes.set(xlabel="time after light that goes straight (ns)", ylabel=f"{_unit(about)} / ns in a sensor")
+    axes.set(yscale="log", ylim=(highest / DECADES, highest * 2))
     axes.legend(title="distance from the source", frameon=False)
     axes.set_title(_title(about), fontsize="medium")
     return figure
+
+
+def _together(distances: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Distances, rising, in CURVES groups that are each as many times as wide as the last, those with none left out."""
+    if len(distances) <= CURVES:
+        return list(distances.reshape(-1, 1))
+    edges = np.geomspace(max(distances[0], 1.0), distances[-1], CURVES + 1)[1:-1]
+    return [group for group in np.split(distances, np.searchsorted(distances, edges)) if len(group)]
 
 
 def hit_map(hits: Hits, about: Mapping[str, Any]) -> Any:
@@ -75,16 +84,15 @@ def hit_map(hits: Hits, about: Mapping[str, Any]) -> Any:
     np.minimum.at(first, hits["detector"], hits["time"])
     seen = np.argsort(-weight)[: (weight > 0).sum()]
     area = 250 * np.sqrt(weight[seen] / weight.max()) + 2
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="compressed")
     source = _source(about)
     for axes, (across, up) in zip(figure.subplots(1, 2), ((0, 1), (0, 2)), strict=True):
         axes.scatter(places[:, across], places[:, up], s=2, color="0.75")
         shown = axes.scatter(places[seen, across], places[seen, up], s=area, c=first[seen], cmap=SCALE, alpha=0.75)
-        axes.plot(source[across], source[up], "x", color="crimson", label="source")
+        axes.plot(source[across], source[up], "x", color="crimson")
         axes.set(xlabel=f"{'xyz'[across]} (m)", ylabel=f"{'xyz'[up]} (m)", aspect="equal")
-        axes.legend(frameon=False, loc="upper right")
     figure.colorbar(shown, label="time of the first hit (ns)")
-    figure.suptitle(f"{_title(about)}; {weight.sum():.4g} {_unit(about)}", fontsize="medium")
+    figure.suptitle(f"{_title(about)}; {weight.sum():.4g} {_unit(about)}; cross: the source", fontsize="medium")
     return figure
 
 
