@@ -101,7 +101,8 @@ real2 circle(real share) {
 // A direction turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1).
 // The two directions across: Duff et al., Building an orthonormal basis, revisited (JCGT 6, 2017)
 real3 turn(real3 d, real lost, real around) {
-    real sine = SQRT(lost * (2 - lost)), cosine = 1 - lost;
+    real across = lost * (2 - lost); // a rounding below 0 at 0 and 2
+    real sine = SQRT(MOST(across, 0)), cosine = 1 - lost;
     real2 side = circle(around) * sine;
     real u = side.x, v = side.y;
     real sign = d.z < 0 ? -1 : 1, a = -1 / (sign + d.z), b = d.x * d.y * a;

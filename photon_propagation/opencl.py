@@ -6,7 +6,8 @@ pyopencl is imported only where it is used.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from submit.runtime.exit_codes import BadInput, BadMachine
 KERNEL = Path(__file__).with_name("kernel.cl")
 FIRST_CAPACITY = 2**16  # hits; grows when a batch has more
 GROUP = 64  # work items
+# CL/cl.h: CL_INVALID_DEVICE, CL_INVALID_CONTEXT, CL_INVALID_COMMAND_QUEUE; so says NVIDIA's driver of a GPU it has lost
+LOST = (-33, -34, -36)
 FATES = len(COUNTS) + 1  # and what the last of them carries
 
 
@@ -61,13 +64,16 @@ def choose(name: str = "") -> tuple[Any, str]:
         name: part of a device's or a platform's name, or `cpu` or `gpu`.
 
     Raises:
-        BadInput: no device has this name.
+        BadInput: no device has this name, or pyopencl is not installed.
         BadMachine: no OpenCL, or not the GPU that the job was given.
     """
     try:
         import pyopencl
 
         found = [device for platform in pyopencl.get_platforms() for device in platform.get_devices()]
+    except ModuleNotFoundError as fault:
+        mend = "pip install pyopencl pocl-binary-distribution; for a job, in container.def"
+        raise BadInput(f"{fault.name}", "not installed here", "Python's way to OpenCL", mend) from fault
     except Exception as fault:  # no loader, no platform: an ImportError or one of pyopencl's own
         held = f"none ({type(fault).__name__}: {' '.join(str(fault).split())[:100]})"
         wanted = "a platform with a device"
@@ -135,6 +141,24 @@ def header(numbers: Mapping[str, int | float | tuple[float, ...]], *switches: st
     return "\n".join([*(f"#define {switch}" for switch in switches), *lines, ""])
 
 
+@contextmanager
+def _faults_of(device: str) -> Iterator[None]:
+    """What the device can no longer do is the machine's fault; a wrong call is a bug, and stays what it is.
+
+    Raises:
+        BadMachine: the device is lost, or out of memory.
+    """
+    import pyopencl
+
+    try:
+        yield
+    except pyopencl.Error as fault:
+        if isinstance(fault, pyopencl.LogicError) and fault.code not in LOST:
+            raise
+        mend = "the job goes on elsewhere; if that helps nowhere, make run.batch smaller"
+        raise BadMachine("OpenCL device", f"{device}: {fault}", "a device that computes", mend) from fault
+
+
 class Propagator:
     """The kernel of a world, built for a device.
 
@@ -143,7 +167,7 @@ class Propagator:
         capacity: hits that a batch has room for at first.
 
     Raises:
-        BadMachine: the device cannot compute in double precision, or its compiler fails.
+        BadMachine: the device cannot compute in double precision, is lost or out of memory, or its compiler fails.
     """
 
     def __init__(self, world: World, device: Any, ends: bool = False, capacity: int = FIRST_CAPACITY) -> None:
@@ -160,28 +184,38 @@ class Propagator:
         self._end = np.dtype(
             [("fate", "<u4"), ("scatters", "<u4"), *((name, self._real) for name in ("x", "y", "z", "path"))]
         )
-        self._context = pyopencl.Context([device])
-        self._queue = pyopencl.CommandQueue(self._context)
-        switches = {"DOUBLE": double, "NATIVE": _is(device, "gpu"), "ENDS": ends}
-        code = header(world.numbers(), *(name for name, on in switches.items() if on)) + KERNEL.read_text(
+        self._device = described(device)  # a lost one no longer says
+        self._native = _is(device, "gpu")
+        with _faults_of(self._device):
+            self._context = pyopencl.Context([device])
+            self._queue = pyopencl.CommandQueue(self._context)
+            self._kernel = self._built(double)
+            self._tables = [
+                self._buffer(self._four(world.ice.layers)),
+                *(
+                    self._buffer(table.astype(self._real))
+                    for table in (world.wavelengths, world.profile, world.acceptance)
+                ),
+                self._buffer(world.grid.begins),
+                self._buffer(world.grid.members),
+                self._buffer(self._four(world.detectors)),
+            ]
+            self._found, self._fates = self._buffer(np.zeros(1, np.uint32)), self._buffer(np.zeros(FATES, np.uint32))
+            self._ends, self._ends_room = self._buffer(np.zeros(1, self._end)), 1
+            self._grow(capacity)
+
+    def _built(self, double: bool) -> Any:
+        """The kernel."""
+        switches = {"DOUBLE": double, "NATIVE": self._native, "ENDS": self._with_ends}
+        code = header(self._world.numbers(), *(name for name, on in switches.items() if on)) + KERNEL.read_text(
             encoding="utf-8"
         )
         try:
-            program = pyopencl.Program(self._context, code).build(options=["-cl-mad-enable", "-cl-no-signed-zeros"])
-            self._kernel = pyopencl.Kernel(program, "propagate")
-        except pyopencl.Error as fault:
+            program = self._cl.Program(self._context, code).build(options=["-cl-mad-enable", "-cl-no-signed-zeros"])
+            return self._cl.Kernel(program, "propagate")
+        except self._cl.Error as fault:
             said = " ".join(str(fault).split())[:300]
             raise BadMachine("OpenCL compiler", said, "a kernel", f"this driver cannot build {KERNEL.name}") from fault
-        self._tables = [
-            self._buffer(self._four(world.ice.layers)),
-            *(self._buffer(table.astype(self._real)) for table in (world.wavelengths, world.profile, world.acceptance)),
-            self._buffer(world.grid.begins),
-            self._buffer(world.grid.members),
-            self._buffer(self._four(world.detectors)),
-        ]
-        self._found, self._fates = self._buffer(np.zeros(1, np.uint32)), self._buffer(np.zeros(FATES, np.uint32))
-        self._ends, self._ends_room = self._buffer(np.zeros(1, self._end)), 1
-        self._grow(capacity)
 
     def batch(self, first: int, photons: int) -> Batch:
         """Photons first, first + 1, ...
@@ -190,17 +224,20 @@ class Propagator:
 
         Raises:
             BadInput: so many hits that no buffer of the device holds them.
+            BadMachine: the device is lost, or out of memory.
         """
-        while True:
-            found, counts = self._launch(first, photons)
-            if found <= self._capacity:
-                break
-            print(f"{found} hits in a batch of {photons} photons: computed again with room for them", file=sys.stderr)
-            self._grow(found + found // 4)
-        raw = np.empty(found, self._raw)
-        if found:
-            self._cl.enqueue_copy(self._queue, raw, self._hits)
-        return Batch(raw, counts, self._read_ends(photons) if self._with_ends else None)
+        with _faults_of(self._device):
+            while True:
+                found, counts = self._launch(first, photons)
+                if found <= self._capacity:
+                    break
+                again = "computed again with room for them"
+                print(f"{found} hits in a batch of {photons} photons: {again}", file=sys.stderr)
+                self._grow(found + found // 4)
+            raw = np.empty(found, self._raw)
+            if found:
+                self._cl.enqueue_copy(self._queue, raw, self._hits)
+            return Batch(raw, counts, self._read_ends(photons) if self._with_ends else None)
 
     def _launch(self, first: int, photons: int) -> tuple[int, dict[str, int]]:
         """Number of hits, and the counts."""

@@ -118,7 +118,7 @@ def scatter(u: Array, which: Array, g: float, liu_share: float) -> Array:
 def turn(ahead: Array, lost: Array, around: Array) -> Array:
     """Directions turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1); shape (photons, 3)."""
     x, y, z = ahead.T
-    sine, angle = np.sqrt(lost * (2 - lost)), around * 2 * math.pi
+    sine, angle = np.sqrt(np.maximum(lost * (2 - lost), 0)), around * 2 * math.pi
     sign = np.where(z < 0, -1.0, 1.0)
     a = -1 / (sign + z)
     b = x * y * a

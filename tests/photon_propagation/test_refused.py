@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photon_propagation import cli, detector, hits, ice, opencl, settings, world
+from photon_propagation import cli, detector, hits, ice, opencl, reference, settings, world
 from submit.runtime.exit_codes import BadInput, BadMachine
 
 HEADER = "alpha = 1\nkappa = 1\nA = 7000\nB = 6600\ng = 0.9\nliu_share = 0.4\n"
@@ -153,10 +153,76 @@ def test_the_cpu_never_computes_in_a_gpus_place(device: Any, tmp_path: Path, mon
     assert "simulated GPU: NVIDIA A100" in opencl.choose()[1]
 
 
-def test_no_opencl_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_without_pyopencl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "pyopencl", None)
-    with pytest.raises(BadMachine, match=r"OpenCL: none \(ModuleNotFoundError"):
+    assert cli.main(["run", "--out", "nowhere"]) == 65
+    assert "pyopencl: not installed here; Python's way to OpenCL; pip install pyopencl" in capsys.readouterr().err
+
+
+def test_no_opencl_is_the_machines_fault(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyopencl
+
+    def none() -> None:
+        raise pyopencl.LogicError("clGetPlatformIDs failed: PLATFORM_NOT_FOUND_KHR")
+
+    monkeypatch.setattr(pyopencl, "get_platforms", none)
+    with pytest.raises(BadMachine, match=r"OpenCL: none \(LogicError: clGetPlatformIDs"):
         opencl.choose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "exit_code"),
+    [("RuntimeError", -5, 75), ("MemoryError", -4, 75), ("LogicError", -36, 75), ("LogicError", -54, 1)],
+    ids=["out-of-resources", "out-of-memory", "lost-queue", "a-wrong-call"],
+)
+def test_a_device_that_is_lost_on_the_way(
+    device: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    code: int,
+    exit_code: int,
+) -> None:
+    import pyopencl
+
+    launch = opencl.Propagator._launch
+
+    def lost(self: opencl.Propagator, first: int, photons: int) -> Any:
+        if first:
+            raise getattr(pyopencl, kind)(pyopencl._cl._ErrorRecord("clEnqueueNDRangeKernel", code, ""))
+        return launch(self, first, photons)
+
+    monkeypatch.setattr(opencl.Propagator, "_launch", lost)
+    words = ["run", "--out", str(tmp_path / "out"), "--device", "cpu", "--set", "run.next=2000"]
+    words += ["--set", "run.batch=1000", "--set", f"checkpoint.folder={tmp_path / 'checkpoint'}"]
+    assert cli.main(words) == exit_code
+    said = capsys.readouterr().err
+    assert "clEnqueueNDRangeKernel failed" in said
+    assert ("OpenCL device: cpu " in said and "a device that computes" in said) == (exit_code == 75)
+
+
+@pytest.mark.parametrize("precision", ["single", "double"])
+def test_a_turn_of_nothing_and_of_all(device: Any, precision: str) -> None:
+    """At the ends of its range a cosine is rounded beyond them; a square root of that would be no number."""
+    import pyopencl
+
+    context = pyopencl.Context([device])
+    kernel = "\n__kernel void turned(__global const real *lost, __global real *z) "
+    kernel += "{ int i = get_global_id(0); z[i] = turn((real3)(0, 0, 1), lost[i], (real)0.3).z; }\n"
+    switches = ["DOUBLE"] if precision == "double" else []
+    code = opencl.header(world.build(settings.load()).numbers(), *switches) + opencl.KERNEL.read_text() + kernel
+    queue, program = pyopencl.CommandQueue(context), pyopencl.Program(context, code).build()
+    lost = np.array([-1e-6, 0, 2, 2 + 1e-6], np.float64 if switches else np.float32)
+    given = pyopencl.Buffer(context, pyopencl.mem_flags.COPY_HOST_PTR, hostbuf=lost)
+    made = pyopencl.Buffer(context, pyopencl.mem_flags.WRITE_ONLY, lost.nbytes)
+    program.turned(queue, lost.shape, None, given, made)
+    z = np.empty_like(lost)
+    pyopencl.enqueue_copy(queue, z, made)
+    np.testing.assert_allclose(z, [1, 1, -1, -1], atol=1e-5)
+    np.testing.assert_allclose(
+        reference.turn(np.tile([0.0, 0, 1], (4, 1)), lost.astype(float), np.full(4, 0.3))[:, 2], z, atol=1e-5
+    )
 
 
 def test_a_device_without_double_precision(device: Any, worlds: Callable[..., world.World]) -> None:
