@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_propagation import medium, reference
+from photon_propagation import source as light
 from photon_propagation.hits import Hits
+from photon_propagation.settings import SourceConfig
 from photon_propagation.world import World
 from submit.runtime.exit_codes import BadInput
 from submit.runtime.files import write_atomic
 
-CURVES, BINS = 5, 50
-DECADES = 1e5  # of a curve's height that are shown
+Array = NDArray[np.float64]
+
+CURVES = 5
+LEAST_HITS = 50  # of a sensor that is drawn, where any has so many
+BIN_HITS, MOST_BINS = 25, 50  # of a light curve; so many hits in a bin are known to a fifth
+LAST_SHARE = 0.98
 # ordered things in ordered colours, which the colour-blind tell apart
 SCALE = "viridis"
+UNIT = "detected photons"
 
 
 def draw(hits: Hits, about: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -35,91 +43,150 @@ def draw(hits: Hits, about: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def light_curves(hits: Hits, about: Mapping[str, Any]) -> Any:
-    """What one sensor sees in each ns, against the time after light that goes straight: the mean over all sensors at
-    about one distance, for several.
+    """Detected photons for each ns against the time residual, at detectors at several distances.
 
-    Where a source has a known number of photons, the weight is that of all of them.
+    The bins of a curve hold equally many hits: narrow where there are many, and none is empty. The last two in a
+    hundred are left out: they are so spread that one bin would take half of the axis. Where a source has a known
+    number of photons, the weight is that of all of them.
     """
     from matplotlib.figure import Figure
 
-    distance = np.linalg.norm(np.array(about["detectors"]) - _source(about), axis=1).round(1)
-    of_hit = distance[hits["detector"]]
-    late = hits["time"] - of_hit * medium.group_index(420.0) / medium.SPEED
-    weight = hits["weight"] * _scale(about)
-    times = np.linspace(min(0.0, late.min()), max(np.quantile(late, 0.98), late.min() + 10), BINS + 1)
+    places = np.array(about["detectors"])
+    distance, direct = straight(about, places)
+    counts = np.bincount(hits["detector"], minlength=len(places))
+    enough = min(LEAST_HITS, counts.max())
+    seen = sorted(np.flatnonzero(counts >= enough), key=lambda one: float(distance[one]))
+    # as many hits as possible, over the whole range of distances
+    groups = np.array_split(np.array(seen), min(CURVES, len(seen)))
+    chosen = [group[np.argmax(counts[group])] for group in groups]
+    scale = _scale(about)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    highest = 0.0
-    groups = _together(np.unique(of_hit))
-    for colour, group in zip(_colours(len(groups)), groups, strict=True):
-        sensors = int(((distance >= group[0]) & (distance <= group[-1])).sum())
-        mine = (of_hit >= group[0]) & (of_hit <= group[-1])
-        height = np.histogram(late[mine], times, weights=weight[mine])[0] / np.diff(times) / sensors
-        highest = max(highest, height.max())
-        far = f"{group[0]:.0f} m" if len(group) == 1 else f"{group[0]:.0f} to {group[-1]:.0f} m"
-        label = f"{far}: {sensors} sensor{'s' * (sensors > 1)}, {mine.sum()} hits"
-        axes.stairs(height, times, color=colour, label=label, baseline=None)
-    axes.set(xlabel="time after light that goes straight (ns)", ylabel=f"{_unit(about)} / ns in a sensor")
-    axes.set(yscale="log", ylim=(highest / DECADES, highest * 2))
-    axes.legend(title="distance from the source", frameon=False)
+    for colour, detector in zip(_colours(len(chosen)), chosen, strict=True):
+        mine = hits[hits["detector"] == detector]
+        residual = mine["time"] - direct[detector]
+        bins = max(1, min(MOST_BINS, len(mine) // BIN_HITS))
+        edges = np.unique(np.quantile(residual, np.linspace(0, LAST_SHARE, bins + 1)))
+        if len(edges) == 1:  # a single hit, or all at one time
+            edges = edges[0] + np.array([-0.5, 0.5])
+        height, _ = np.histogram(residual, edges, weights=mine["weight"] * scale)
+        label = f"{distance[detector]:.0f} m ({len(mine):,} hits)"
+        axes.stairs(height / np.diff(edges), edges, color=colour, label=label)
+    axes.set(xlabel="time residual: arrival after direct light (ns)", ylabel=f"{UNIT} per ns", yscale="log")
+    of = "track" if about["settings"]["source"]["kind"] == "track" else "source"
+    axes.legend(title=f"distance to the {of}", frameon=False)
     axes.set_title(_title(about), fontsize="medium")
     return figure
 
 
-def _together(distances: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Distances, rising, in CURVES groups that are each as many times as wide as the last, those with none left out."""
-    if len(distances) <= CURVES:
-        return list(distances.reshape(-1, 1))
-    edges = np.geomspace(max(distances[0], 1.0), distances[-1], CURVES + 1)[1:-1]
-    return [group for group in np.split(distances, np.searchsorted(distances, edges)) if len(group)]
-
-
 def hit_map(hits: Hits, about: Mapping[str, Any]) -> Any:
-    """The detectors from above and from the side: the area is the weight, the colour the time of the first hit."""
+    """The detectors from above and from the side: a circle grows with what was detected there, its colour is the time
+    of the first hit. Detectors behind one another are one circle.
+    """
     from matplotlib.figure import Figure
 
     places = np.array(about["detectors"])
     weight = np.bincount(hits["detector"], hits["weight"], minlength=len(places)) * _scale(about)
     first = np.full(len(places), np.inf)
     np.minimum.at(first, hits["detector"], hits["time"])
-    seen = np.argsort(-weight)[: (weight > 0).sum()]
-    area = 250 * np.sqrt(weight[seen] / weight.max()) + 2
-    figure = Figure(figsize=(9, 4.6), layout="compressed")
-    source = _source(about)
-    for axes, (across, up) in zip(figure.subplots(1, 2), ((0, 1), (0, 2)), strict=True):
-        axes.scatter(places[:, across], places[:, up], s=2, color="0.75")
-        shown = axes.scatter(places[seen, across], places[seen, up], s=area, c=first[seen], cmap=SCALE, alpha=0.75)
-        axes.plot(source[across], source[up], "x", color="crimson")
-        axes.set(xlabel=f"{'xyz'[across]} (m)", ylabel=f"{'xyz'[up]} (m)", aspect="equal")
-    figure.colorbar(shown, label="time of the first hit (ns)")
-    figure.suptitle(f"{_title(about)}; {weight.sum():.4g} {_unit(about)}; cross: the source", fontsize="medium")
+    times = first[np.isfinite(first)]
+    views = [_projected(places[:, pair], weight, first) for pair in ((0, 1), (0, 2))]
+    most = max(float(sums.max()) for _, sums, _ in views)
+
+    def area(sums: Any) -> Any:
+        # of the root: a hundredth of the light is a tenth of the area
+        return 300 * np.sqrt(sums / most)
+
+    figure = Figure(figsize=(9.5, 5), layout="constrained")
+    both = figure.subplots(1, 2)
+    for axes, pair, (where, sums, earliest) in zip(both, ((0, 1), (0, 2)), views, strict=True):
+        axes.scatter(*where.T, s=3, color="0.7", label="sensor without a hit")
+        seen = np.flatnonzero(np.isfinite(earliest))
+        shown = axes.scatter(
+            *where[seen].T,
+            s=area(sums[seen]),
+            c=earliest[seen],
+            cmap=SCALE,
+            vmin=times.min(),
+            vmax=np.quantile(times, 0.95),
+            edgecolors="black",
+            linewidths=0.3,
+        )
+        _draw_source(axes, about, pair)
+        axes.set(xlabel=f"{'xyz'[pair[0]]} (m)", ylabel=f"{'xyz'[pair[1]]} (m)", aspect="equal")
+        axes.margins(0.08)
+    both[0].set_title("from above", fontsize="medium")
+    both[1].set_title("from the side", fontsize="medium")
+    handles, labels = both[1].get_legend_handles_labels()
+    largest = 10.0 ** math.floor(math.log10(most)) if most > 0 else 1.0
+    for example in (largest / 100, largest / 10, largest):
+        handles.append(both[1].scatter([], [], s=area(example), color="white", edgecolors="black", linewidths=0.5))
+        labels.append(f"{example:,g} photons")
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.colorbar(shown, ax=both, label="time of the first hit (ns)", shrink=0.8, extend="max")
+    figure.suptitle(f"{_title(about)}\n{weight.sum():,.4g} {UNIT}", fontsize="medium")
     return figure
 
 
 def paths(world: World, photons: int) -> Any:
-    """Photons' ways from the side, over the ice's scattering: computed by the reference in NumPy."""
+    """Photons' paths from the side, over the ice's scattering: computed by the reference in NumPy."""
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     ways = reference.propagate(world, world.config.run.first, photons, ways=True).ways
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    axes = figure.subplots()
-    source = np.array([world.config.source.x_m, world.config.source.y_m, world.config.source.z_m])
-    everything = np.concatenate(ways)[:, (0, 2)]
-    half = 1.05 * float(np.quantile(np.abs(everything - source[[0, 2]]), 0.995)) + 1
-    heights = np.linspace(source[2] - half, source[2] + half, 600)
+    travelled = [np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1)) for way in ways]
+    flat = [way[:, (0, 2)] for way in ways]
+    source = world.config.source
+    everything = np.concatenate([*flat, [[source.x_m, source.z_m]]])
+    low, high = np.quantile(everything, 0.002, axis=0), np.quantile(everything, 0.998, axis=0)
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 * 1.05 + 1  # a square
+    low, high = middle - half, middle + half
+    heights = np.linspace(low[1], high[1], 600)
     scattering, _ = world.ice.coefficients(heights, np.full(600, 400.0))
-    extent = (source[0] - half, source[0] + half, heights[0], heights[-1])
     effective = scattering[:, None] * (1 - world.ice.g)
-    shown = axes.imshow(effective, extent=extent, origin="lower", aspect="equal", cmap="Greys", vmin=0)
-    for colour, way in zip(_colours(len(ways)), ways, strict=True):
-        axes.add_collection(LineCollection([way[:, (0, 2)]], colors=[colour], linewidths=0.8))
-        axes.plot(way[-1, 0], way[-1, 2], ".", color=colour, markersize=4)
-    axes.plot(source[0], source[2], "x", color="crimson")
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots()
+    extent = (low[0], high[0], low[1], high[1])
+    # light greys, on which all of the paths' colours show
+    limits = {"vmin": 0, "vmax": 2 * effective.max()}
+    ice = axes.imshow(effective, extent=extent, origin="lower", aspect="equal", cmap="Greys", **limits)
+    segments = np.concatenate([np.stack((way[:-1], way[1:]), axis=1) for way in flat])
+    lines = LineCollection(list(segments), cmap=SCALE, linewidths=0.9)
+    lines.set_array(np.concatenate(travelled))
+    lines.set_clim(0, np.quantile(np.concatenate(travelled), 0.95))
+    axes.add_collection(lines)
+    axes.plot(*np.array([way[-1] for way in flat]).T, ".", color="black", markersize=4, label="end")
+    axes.plot(source.x_m, source.z_m, "x", color="crimson", markersize=8, markeredgewidth=2, label="source")
     axes.set(xlabel="x (m)", ylabel="z (m)", xlim=extent[:2], ylim=extent[2:])
-    figure.colorbar(shown, label="effective scattering at 400 nm (1/m)")
-    axes.set_title(f"{photons} photons of a {world.config.source.kind}", fontsize="medium")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    scale = figure.colorbar(ice, label="effective scattering coefficient at 400 nm (1/m)", shrink=0.9)
+    scale.ax.set_ylim(0, effective.max())
+    figure.colorbar(lines, label="distance travelled (m)", shrink=0.9, extend="max")
+    axes.set_title(f"{photons} photons of a {source.kind}", fontsize="medium")
     return figure
+
+
+def straight(about: Mapping[str, Any], places: Array) -> tuple[Array, Array]:
+    """Distance of each place from the source (m), and when its light arrives there if it does not scatter (ns).
+
+    A track's light leaves it at the Cherenkov angle, or at its nearer end.
+    """
+    source = SourceConfig(**about["settings"]["source"])
+    # 420 nm: the middle of what the toy sensor sees of the Cherenkov spectrum
+    wavelength = source.wavelength_nm or 420.0
+    from_start, along = places - _source(about), np.zeros(len(places))
+    axis = np.array(light.axis(source))
+    if source.kind == "track":
+        ahead = from_start @ axis
+        across = np.linalg.norm(from_start - ahead[:, None] * axis, axis=1)
+        cosine = 1 / medium.index(wavelength)
+        along = np.clip(ahead - across * cosine / math.sqrt(1 - cosine**2), 0, source.length_m)
+        nearest = np.clip(ahead, 0, source.length_m)
+        distance = np.hypot(across, ahead - nearest)
+    else:
+        distance = np.linalg.norm(from_start, axis=1)
+    length = np.linalg.norm(from_start - along[:, None] * axis, axis=1)
+    return distance, (along + length * medium.group_index(wavelength)) / medium.SPEED
 
 
 def write_paths(world: World, photons: int, folder: Path) -> Path:
@@ -140,7 +207,26 @@ def _colours(count: int) -> list[Any]:
     return list(colormaps[SCALE](np.linspace(0, 0.9, max(count, 1))))[:count]
 
 
-def _source(about: Mapping[str, Any]) -> NDArray[np.float64]:
+def _projected(where: Array, weight: NDArray[Any], first: Array) -> tuple[Array, NDArray[Any], Array]:
+    """Places that are one from this side, the sums of their weights, and the earliest of their hits."""
+    one, inverse = np.unique(where, axis=0, return_inverse=True)
+    which = inverse.reshape(-1)  # NumPy 2.0 gives it a second axis
+    earliest = np.full(len(one), np.inf)
+    np.minimum.at(earliest, which, first)
+    return one, np.bincount(which, weight, minlength=len(one)), earliest
+
+
+def _draw_source(axes: Any, about: Mapping[str, Any], pair: tuple[int, int]) -> None:
+    """A cross; a track as a line too."""
+    source = SourceConfig(**about["settings"]["source"])
+    begin, look = _source(about), {"color": "crimson", "label": "source"}
+    axes.plot(*begin[list(pair)], "x", markersize=8, markeredgewidth=2, zorder=3, **look)
+    if source.kind == "track":
+        end = begin + source.length_m * np.array(light.axis(source))
+        axes.plot(*np.stack((begin, end))[:, pair].T, color="crimson", linewidth=1)
+
+
+def _source(about: Mapping[str, Any]) -> Array:
     return np.array([about["settings"]["source"][name] for name in ("x_m", "y_m", "z_m")])
 
 
@@ -149,11 +235,9 @@ def _scale(about: Mapping[str, Any]) -> float:
     return float(about["real_photons"] / about["photons"]) if about["real_photons"] else 1.0
 
 
-def _unit(about: Mapping[str, Any]) -> str:
-    return "photons" if about["real_photons"] else f"weight of {about['photons']:,} photons"
-
-
 def _title(about: Mapping[str, Any]) -> str:
-    source = about["settings"]["source"]
-    energy = f" of {source['energy_gev']:g} GeV" if source["kind"] in ("cascade", "track") else ""
-    return f"{source['kind']}{energy}, {about['photons']:,} photons simulated"
+    source, made = about["settings"]["source"], about["photons"]
+    if not about["real_photons"]:
+        return f"{source['kind']} source, {made:,} photons emitted"
+    energy = f"{source['energy_gev'] / 1000:g} TeV" if source["energy_gev"] >= 1000 else f"{source['energy_gev']:g} GeV"
+    return f"{source['kind']} of {energy}, {about['real_photons']:.3g} photons emitted, {made:,} of them simulated"

@@ -1,4 +1,4 @@
-"""The tutorial from top to bottom, one notebook after the other in one folder, on the tests' pool."""
+"""The tutorial from top to bottom, notebook by notebook in one folder; on the pool of the tests where one needs it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.conftest import REPO, Condor
+from tests.conftest import REPO
 from tools import notebooks
 
-pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
 
 BOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
+ALONE = "4-photons"  # no pool, no image, nothing of the other notebooks
+CASES = [pytest.param(book, id=book.stem, marks=() if book.stem == ALONE else pytest.mark.pool) for book in BOOKS]
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +26,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("notebooks")
 
 
-@pytest.mark.parametrize("book", BOOKS, ids=[path.stem for path in BOOKS])
+@pytest.mark.parametrize("book", CASES)
 def test_a_notebook_runs_from_top_to_bottom(
-    condor: Condor,
-    image: str,
     folder: Path,
     book: Path,
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if book.stem == ALONE:
+        pytest.importorskip("pyopencl", reason="no pyopencl: pip install -e '.[photons]'")
+    else:
+        for needed in ("condor", "image"):
+            request.getfixturevalue(needed)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     done = notebooks.run(book, folder)
     said = [output for cell in done.cells for output in cell.get("outputs", ())]

@@ -79,6 +79,8 @@ LINES: list[tuple[str, dict[str, float], str]] = [
     ("illegal-instruction", {}, "./run.sh: line 30:    17 Illegal instruction     (core dumped) python3 train.py"),
     ("disk-full", {}, "h5py: OSError: [Errno 28] No space left on device"),
     ("shm-bus-error", {}, "RuntimeError: DataLoader worker (pid 21) is killed by signal: Bus error."),
+    ("opencl-lost", {}, "pyopencl._cl.RuntimeError: clEnqueueReadBuffer failed: OUT_OF_RESOURCES"),
+    ("opencl-lost", {}, "Error CL_OUT_OF_RESOURCES when calling clEnqueueReadBuffer to fetch results."),
     ("opencl-no-driver", {}, "pyopencl._cl.LogicError: clGetPlatformIDs failed: PLATFORM_NOT_FOUND_KHR"),
 ]  # fmt: skip
 
