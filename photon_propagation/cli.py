@@ -54,7 +54,7 @@ def program() -> command_line.Program:
     sub.add_argument("hits", type=Path, metavar="HITS", help="hits.npz, or the folder of a run")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
 
-    sub = command("paths", "Draws the ways of single photons through the ice.", _paths)
+    sub = command("paths", "Draws the paths of single photons through the ice.", _paths)
     with_settings(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the picture goes")
     sub.add_argument("--photons", type=int, default=30, help="how many (default: %(default)s)")

@@ -38,7 +38,7 @@ class Grid:
     members: NDArray[np.uint32]
 
 
-def places(detector: DetectorConfig) -> NDArray[np.float64]:
+def positions(detector: DetectorConfig) -> NDArray[np.float64]:
     """x, y, z of each; shape (detectors, 3).
 
     Raises:
@@ -73,9 +73,9 @@ def acceptance(detector: DetectorConfig) -> NDArray[np.float64]:
     return np.asarray(np.interp(WAVELENGTHS, rows[:, 0], rows[:, 1], left=0, right=0))
 
 
-def grid(places: NDArray[np.float64], reach: float) -> Grid:
+def grid(positions: NDArray[np.float64], reach: float) -> Grid:
     """Cells that list every detector whose sphere of radius `reach` (m) touches them."""
-    low, high = places.min(axis=0) - reach, places.max(axis=0) + reach
+    low, high = positions.min(axis=0) - reach, positions.max(axis=0) + reach
     # a little room: the last cell's far edge belongs to no cell
     size = (high - low) * 1.0001 + 1e-3
     cell = max(CELL_M, float((size.prod() / MOST_CELLS) ** (1 / 3)), float(size.max()) / 4096)
@@ -83,8 +83,8 @@ def grid(places: NDArray[np.float64], reach: float) -> Grid:
         cell *= 1.1
     shape = np.ceil(size / cell).astype(int)
     lists: dict[int, list[int]] = {}
-    first = np.floor((places - reach - low) / cell - 1e-4).astype(int).clip(0, shape - 1)
-    last = np.floor((places + reach - low) / cell + 1e-4).astype(int).clip(0, shape - 1)
+    first = np.floor((positions - reach - low) / cell - 1e-4).astype(int).clip(0, shape - 1)
+    last = np.floor((positions + reach - low) / cell + 1e-4).astype(int).clip(0, shape - 1)
     for number, (begin, end) in enumerate(zip(first, last, strict=True)):
         for k, j, i in itertools.product(*(range(begin[axis], end[axis] + 1) for axis in (2, 1, 0))):
             lists.setdefault(int((k * shape[1] + j) * shape[0] + i), []).append(number)

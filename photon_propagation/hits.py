@@ -14,9 +14,9 @@ from submit.runtime.files import write_atomic
 
 _REALS = ("time", "x", "y", "z", "dx", "dy", "dz", "wavelength", "weight", "path")
 _WHOLE = [("photon", "<u8"), ("detector", "<u4"), ("scatters", "<u4")]
-# photon: its number; scatters: before the hit; time: ns since the particle was at the source's place; x, y, z: where
-# the photon meets the (oversized) sphere, m; dx, dy, dz: its way; wavelength: nm; weight: share of it that is counted;
-# path: its length, m
+# photon: its number; scatters: before the hit; time: ns since the particle was at the source's position; x, y, z: where
+# the photon meets the (oversized) sphere, m; dx, dy, dz: its direction; wavelength: nm; weight: share of it that is
+# counted; path: its length, m
 HITS = np.dtype([("seed", "<u8"), *_WHOLE, *((name, "<f8") for name in _REALS)])
 COUNTS = ("absorbed", "detected", "escaped", "stopped", "scatters")
 

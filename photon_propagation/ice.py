@@ -20,10 +20,10 @@ HEADER = {
     "A": (0.0, 1e9),
     "B": (0.0, 2e4),
     "g": (0.0, 0.999),
-    "liu_share": (0.0, 1.0),
+    "f_SL": (0.0, 1.0),
 }
 LEAST = 1e-6  # 1/m, of scattering and absorption: every photon comes to its end, and places can be counted in cells
-COLUMNS = ("depth", "scattering", "dust", "warmer")
+COLUMNS = ("depth", "b_e", "a_dust", "delta_tau")
 MOST_LAYERS = 100_000
 
 
@@ -33,7 +33,7 @@ class Ice:
 
     Attributes:
         alpha, kappa, pure_a, pure_b: exponents of scattering and of dust; A (1/m) and B (nm) of pure ice.
-        g, liu_share: mean cosine of a scatter; share of simplified Liu.
+        g, f_sl: mean cosine of a scatter; share of simplified Liu.
         bottom: z of the lowest layer's lower edge, m.
         thickness: of a layer, m.
         layers: effective scattering and dust's absorption at 400 nm (1/m), factor of pure ice; shape (layers, 3).
@@ -45,7 +45,7 @@ class Ice:
     pure_a: float
     pure_b: float
     g: float
-    liu_share: float
+    f_sl: float
     bottom: float
     thickness: float
     layers: NDArray[np.float64]
@@ -94,7 +94,7 @@ def read(name: str, depth: float) -> Ice:
         elif text:
             rows.append(numbers(where, text, COLUMNS, mend))
             if min(rows[-1][:3]) < 0 or rows[-1][3] <= -100:
-                raise BadInput(where, text, "depth, scattering and dust not below 0, warmer above -100", mend)
+                raise BadInput(where, text, "depth, b_e and a_dust not below 0, delta_tau above -100", mend)
     missing = [key for key in HEADER if key not in header]
     if missing or not 1 <= len(rows) <= MOST_LAYERS:
         held = f"no {missing[0]}" if missing else f"{len(rows)} layers"
@@ -126,7 +126,7 @@ def _upwards(path: Path, table: NDArray[np.float64], header: dict[str, float], d
         pure_a=header["A"],
         pure_b=header["B"],
         g=header["g"],
-        liu_share=header["liu_share"],
+        f_sl=header["f_SL"],
         bottom=depth - float(table[0, 0]) - thickness / 2,
         thickness=thickness,
         layers=np.column_stack((table[:, 1], table[:, 2], 1 + 0.01 * table[:, 3])),

@@ -78,9 +78,9 @@ uint4 philox(uint4 c, uint2 key) {
 
 // Linear between the points of a table over 0 to 1
 real between(__global const real *table, real u, int points) {
-    real place = u * (points - 1);
-    int below = min((int)place, points - 2);
-    return table[below] + (place - below) * (table[below + 1] - table[below]);
+    real at = u * (points - 1);
+    int below = min((int)at, points - 2);
+    return table[below] + (at - below) * (table[below + 1] - table[below]);
 }
 
 // Cosine and sine of a whole turn's share
@@ -98,12 +98,12 @@ real2 circle(real share) {
 #endif
 }
 
-// A direction turned by the angle whose cosine is 1 - lost, to the side `around` (0 to 1).
+// A direction turned by the angle whose cosine is 1 - lost, at `azimuth`, in turns (0 to 1).
 // The two directions across: Duff et al., Building an orthonormal basis, revisited (JCGT 6, 2017)
-real3 turn(real3 d, real lost, real around) {
-    real across = lost * (2 - lost); // a rounding below 0 at 0 and 2
-    real sine = SQRT(MOST(across, 0)), cosine = 1 - lost;
-    real2 side = circle(around) * sine;
+real3 turn(real3 d, real lost, real azimuth) {
+    // rounding, and what a GPU's own functions are off by, can leave `lost` just outside of 0 to 2: no root of that
+    real sine = SQRT(MOST(lost * (2 - lost), 0)), cosine = 1 - lost;
+    real2 side = circle(azimuth) * sine;
     real u = side.x, v = side.y;
     real sign = d.z < 0 ? -1 : 1, a = -1 / (sign + d.z), b = d.x * d.y * a;
     real3 t = (real3)(cosine * d.x + u * (1 + sign * d.x * d.x * a) + v * b,
@@ -114,8 +114,8 @@ real3 turn(real3 d, real lost, real around) {
 
 // 1 - cos of a scatter: Henyey-Greenstein, without cancellation straight ahead, or simplified Liu for a share of them
 real scatter(real u, real which) {
-    if (which < LIU_SHARE)
-        return 2 - 2 * EXP2(LIU_BETA * LOG2(u));
+    if (which < F_SL)
+        return 2 - 2 * EXP2(BETA_SL * LOG2(u));
     real s = 2 * u - 1, below = 1 / (1 + MEAN_COSINE * s);
     return (1 - MEAN_COSINE) * (1 - s) * below * ((1 - MEAN_COSINE * MEAN_COSINE) * below + 1 - MEAN_COSINE) / 2;
 }
@@ -142,33 +142,33 @@ real angular(real cosine) {
     return polynomial(cosine, coefficients, ANGULARS);
 }
 
-// A place just below the grid counts to its first cells: that costs a look, and loses nothing
-int3 cell_of(real3 place) {
-    real3 at = (place - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL);
+// A position just below the grid counts to its first cells: that costs a look, and loses nothing
+int3 cell_of(real3 position) {
+    real3 at = (position - (real3)(GRID_X, GRID_Y, GRID_Z)) * (1 / (real)CELL);
     return (int3)((int)at.x, (int)at.y, (int)at.z);
 }
 
 // Share of a photon that counts at a detector: its wavelength's, its direction's, and the oversize factor's
-real weight_of(__global const real *acceptance, real wavelength, real3 ahead) {
-    real place = clamp(wavelength - WAVELENGTH_LOW, (real)0, (real)(ACCEPTANCES - 1)); // nm by nm
-    int below = min((int)place, ACCEPTANCES - 2);
-    real share = acceptance[below] + (place - below) * (acceptance[below + 1] - acceptance[below]);
-    return share * fmax(angular(ahead.z), (real)0) / (OVERSIZE * OVERSIZE);
+real weight_of(__global const real *acceptance, real wavelength, real3 direction) {
+    real at = clamp(wavelength - WAVELENGTH_LOW, (real)0, (real)(ACCEPTANCES - 1)); // nm by nm
+    int below = min((int)at, ACCEPTANCES - 2);
+    real share = acceptance[below] + (at - below) * (acceptance[below + 1] - acceptance[below]);
+    return share * fmax(angular(direction.z), (real)0) / (OVERSIZE * OVERSIZE);
 }
 
 // A hit beyond the capacity is counted, not written: the host then repeats the batch with more room
 #define RECORD(detector, enters) { \
     uint slot = atomic_inc(found); \
-    real3 met = place + ahead * (enters); \
+    real3 met = position + direction * (enters); \
     if (slot < capacity) \
         hits[slot] = (Hit){photon, detector, scatters, along / SPEED + (path + (enters)) * time_per_m, \
-                           met.x, met.y, met.z, ahead.x, ahead.y, ahead.z, wavelength, \
-                           weight_of(acceptance, wavelength, ahead), path + (enters)}; \
+                           met.x, met.y, met.z, direction.x, direction.y, direction.z, wavelength, \
+                           weight_of(acceptance, wavelength, direction), path + (enters)}; \
 }
 
 __kernel void propagate(
     const ulong first, const uint photons, const uint seed_low, const uint seed_high,
-    __global const real4 *layers,     // effective scattering and dust's absorption at 400 nm, in 1/m; warmth of pure ice
+    __global const real4 *layers,     // effective scattering and dust's absorption at 400 nm, in 1/m; factor of pure ice
     __global const real *wavelengths, // where the spectrum's distribution has reached 0 to 1
     __global const real *profile,     // the same of a cascade's length, in m
     __global const real *acceptance,  // from WAVELENGTH_LOW to WAVELENGTH_HIGH
@@ -189,30 +189,32 @@ __kernel void propagate(
     uint4 word = philox(counter, key);
     real wavelength = between(wavelengths, UNIFORM(word.x), WAVELENGTHS);
     real absorption = -LOG2(UNIFORM(word.y)) * LN_2; // in absorption lengths: all that the photon has
-    real around = UNIFORM(word.z), along = 0;
+    real azimuth = UNIFORM(word.z), along = 0;
     real n = index_of(wavelength);
-    real3 ahead = (real3)(AXIS_X, AXIS_Y, AXIS_Z);
+    real3 direction = (real3)(AXIS_X, AXIS_Y, AXIS_Z);
 #if SOURCE == POINT
-    ahead = turn((real3)(0, 0, 1), 2 * UNIFORM(word.w), around);
+    direction = turn((real3)(0, 0, 1), 2 * UNIFORM(word.w), azimuth);
 #elif SOURCE == TRACK
     along = UNIFORM(word.w) * LENGTH;
-    ahead = turn(ahead, 1 - 1 / n, around);
+    direction = turn(direction, 1 - 1 / n, azimuth);
 #elif SOURCE == CASCADE
     along = between(profile, UNIFORM(word.w), PROFILES);
     // the charged particle's direction, then its Cherenkov cone
     counter.x = 1;
     word = philox(counter, key);
-    real lost = EXP2(LOG2(-LOG2(1 - UNIFORM(word.x) * CASCADE_ALL) * LN_2 / CASCADE_B) / CASCADE_A);
-    ahead = turn(turn(ahead, fmin(lost, (real)2), UNIFORM(word.y)), 1 - 1 / n, around);
+    // a GPU's own logarithm of a number just below 1 can be 0 or more: no logarithm of what is not positive
+    real power = MOST(-LOG2(1 - UNIFORM(word.x) * CASCADE_NORM) * LN_2 / CASCADE_B, TINY);
+    real lost = EXP2(LOG2(power) / CASCADE_A);
+    direction = turn(turn(direction, fmin(lost, (real)2), UNIFORM(word.y)), 1 - 1 / n, azimuth);
 #endif
-    real3 place = (real3)(SOURCE_X, SOURCE_Y, SOURCE_Z) + (real3)(AXIS_X, AXIS_Y, AXIS_Z) * along;
+    real3 position = (real3)(SOURCE_X, SOURCE_Y, SOURCE_Z) + (real3)(AXIS_X, AXIS_Y, AXIS_Z) * along;
     real path = 0, time_per_m = n * group_of(wavelength) / SPEED;
 
     // what the wavelength does to each layer's numbers
-    real ratio = LOG2(wavelength / 400);
-    real scattering_scale = EXP2(-ALPHA * ratio) / (1 - MEAN_COSINE);
-    real dust_scale = EXP2(-KAPPA * ratio), pure = PURE_A * exp(-PURE_B / wavelength);
-    int layer = clamp((int)floor((place.z - BOTTOM) / THICKNESS), 0, LAYERS - 1);
+    real log_ratio = LOG2(wavelength / 400);
+    real scattering_scale = EXP2(-ALPHA * log_ratio) / (1 - MEAN_COSINE);
+    real dust_scale = EXP2(-KAPPA * log_ratio), pure = PURE_A * exp(-PURE_B / wavelength);
+    int layer = clamp((int)floor((position.z - BOTTOM) / THICKNESS), 0, LAYERS - 1);
 
     uint scatters = 0, fate;
     for (;;) {
@@ -221,33 +223,33 @@ __kernel void propagate(
 
         // through the layers to the next scatter, or to where the photon is absorbed
         real scattering = -LOG2(UNIFORM(word.x)) * LN_2, step = 0;
-        bool up = ahead.z > 0, absorbed;
+        bool up = direction.z > 0, absorbed;
         for (;;) {
             real4 ice = layers[layer];
             real b = ice.x * scattering_scale, a = ice.y * dust_scale + ice.z * pure;
-            real to_scatter = scattering / b, to_end = absorption / a, room = INFINITY;
-            if (layer != (up ? LAYERS - 1 : 0) && ahead.z != 0) {
-                room = (BOTTOM + THICKNESS * (layer + up) - place.z) / ahead.z - step;
-                room = MOST(room, 0);
+            real to_scatter = scattering / b, to_absorption = absorption / a, to_boundary = INFINITY;
+            if (layer != (up ? LAYERS - 1 : 0) && direction.z != 0) {
+                to_boundary = (BOTTOM + THICKNESS * (layer + up) - position.z) / direction.z - step;
+                to_boundary = MOST(to_boundary, 0);
             }
-            absorbed = to_end <= to_scatter;
-            real part = LEAST(to_scatter, to_end);
-            if (part < room) {
+            absorbed = to_absorption <= to_scatter;
+            real part = LEAST(to_scatter, to_absorption);
+            if (part < to_boundary) {
                 step += part;
                 absorption -= part * a;
                 break;
             }
-            step += room;
-            scattering = MOST(scattering - room * b, TINY);
-            absorption = MOST(absorption - room * a, TINY);
+            step += to_boundary;
+            scattering = MOST(scattering - to_boundary * b, TINY);
+            absorption = MOST(absorption - to_boundary * a, TINY);
             layer += up ? 1 : -1;
         }
 
         // detectors on the way, through the cells that hold any
-        real3 next = place + ahead * step;
+        real3 next = position + direction * step;
         real nearest = INFINITY;
         uint seen = 0;
-        int3 here = cell_of(place), there = cell_of(next);
+        int3 here = cell_of(position), there = cell_of(next);
         int3 low = max(min(here, there), (int3)(0)), high = min(max(here, there), (int3)(GRID_NX, GRID_NY, GRID_NZ) - 1);
         for (int cz = low.z; cz <= high.z; cz++)
         for (int cy = low.y; cy <= high.y; cy++)
@@ -255,17 +257,17 @@ __kernel void propagate(
             int cell = (cz * GRID_NY + cy) * GRID_NX + cx;
             for (uint member = cells[cell]; member < cells[cell + 1]; member++) {
                 uint detector = members[member];
-                real3 to = detectors[detector].xyz - place;
-                real closest = INNER(to, ahead);
-                real3 across = to - ahead * closest;
-                // the oversize factor widens a sphere across the photon's way, not along it
+                real3 to = detectors[detector].xyz - position;
+                real closest = INNER(to, direction);
+                real3 across = to - direction * closest;
+                // the oversize factor widens a sphere across the photon's direction, not along it
                 real depth2 = RADIUS * RADIUS - INNER(across, across) / (OVERSIZE * OVERSIZE);
                 if (depth2 <= 0)
                     continue;
                 real enters = closest - sqrt(depth2);
                 if (enters < 0 || enters > step)
                     continue;
-                int3 where = cell_of(place + ahead * enters);
+                int3 where = cell_of(position + direction * enters);
                 if (where.x != cx || where.y != cy || where.z != cz) // seen from another cell
                     continue;
 #if STOPS_AT_HIT
@@ -283,18 +285,18 @@ __kernel void propagate(
         if (nearest <= step) {
             RECORD(seen, nearest)
             path += nearest;
-            place += ahead * nearest;
+            position += direction * nearest;
             fate = DETECTED;
             break;
         }
 #endif
         path += step;
-        place = next;
+        position = next;
         if (absorbed) {
             fate = ABSORBED;
             break;
         }
-        if (INNER(place, place) > WORLD * WORLD) {
+        if (INNER(position, position) > WORLD * WORLD) {
             fate = ESCAPED;
             break;
         }
@@ -302,13 +304,13 @@ __kernel void propagate(
             fate = STOPPED;
             break;
         }
-        ahead = turn(ahead, scatter(UNIFORM(word.y), UNIFORM(word.w)), UNIFORM(word.z));
+        direction = turn(direction, scatter(UNIFORM(word.y), UNIFORM(word.w)), UNIFORM(word.z));
     }
     atomic_inc(&fates[fate]);
     uint before = atomic_add(&fates[SCATTERS], scatters);
     if (before + scatters < before)
         atomic_inc(&fates[CARRY]);
 #ifdef ENDS
-    ends[item] = (End){fate, scatters, place.x, place.y, place.z, path};
+    ends[item] = (End){fate, scatters, position.x, position.y, position.z, path};
 #endif
 }

@@ -23,8 +23,7 @@ from submit.runtime.exit_codes import BadInput, BadMachine
 KERNEL = Path(__file__).with_name("kernel.cl")
 FIRST_CAPACITY = 2**16  # hits; grows when a batch has more
 GROUP = 64  # work items
-# CL/cl.h: CL_INVALID_DEVICE, CL_INVALID_CONTEXT, CL_INVALID_COMMAND_QUEUE; so says NVIDIA's driver of a GPU it has lost
-LOST = (-33, -34, -36)
+LOST = ("INVALID_COMMAND_QUEUE", "INVALID_CONTEXT", "INVALID_DEVICE")  # what a GPU that is gone makes invalid
 FATES = len(COUNTS) + 1  # and what the last of them carries
 
 
@@ -35,13 +34,13 @@ class Ends:
     Attributes:
         fate: number of a name in `hits.COUNTS`.
         scatters: how many.
-        place: where, m; shape (photons, 3).
+        position: where, m; shape (photons, 3).
         path: its length, m.
     """
 
     fate: NDArray[np.uint32]
     scatters: NDArray[np.uint32]
-    place: NDArray[np.float64]
+    position: NDArray[np.float64]
     path: NDArray[np.float64]
 
 
@@ -64,20 +63,26 @@ def choose(name: str = "") -> tuple[Any, str]:
         name: part of a device's or a platform's name, or `cpu` or `gpu`.
 
     Raises:
-        BadInput: no device has this name, or pyopencl is not installed.
+        BadInput: no device has this name, or there is no pyopencl.
         BadMachine: no OpenCL, or not the GPU that the job was given.
     """
     try:
         import pyopencl
-
+    except ImportError as fault:  # itself, a module that it needs, or the loader that it is linked with
+        held = f"{type(fault).__name__}: {' '.join(str(fault).split())[:100]}"
+        mend = "pip install pyopencl; for a job in container.def, and build the image again"
+        raise BadInput("pyopencl", held, "the Python module pyopencl, which calls OpenCL", mend) from fault
+    try:
         found = [device for platform in pyopencl.get_platforms() for device in platform.get_devices()]
-    except ModuleNotFoundError as fault:
-        mend = "pip install pyopencl pocl-binary-distribution; for a job, in container.def"
-        raise BadInput(f"{fault.name}", "not installed here", "Python's way to OpenCL", mend) from fault
-    except Exception as fault:  # no loader, no platform: an ImportError or one of pyopencl's own
+    except pyopencl.Error as fault:  # no platform, a platform without a device
         held = f"none ({type(fault).__name__}: {' '.join(str(fault).split())[:100]})"
         wanted = "a platform with a device"
         raise BadMachine("OpenCL", held, wanted, "python3 -m submit.runtime.preflight --opencl says why") from fault
+    with calls("device"):
+        return _among(found, name)
+
+
+def _among(found: Sequence[Any], name: str) -> tuple[Any, str]:
     if name:
         named = [device for device in found if _is(device, name)]
         if not named:
@@ -93,6 +98,28 @@ def choose(name: str = "") -> tuple[Any, str]:
     if not cpus:
         raise BadMachine("OpenCL", "no CPU device", "PoCL", "pip install pocl-binary-distribution")
     return cpus[0], where.replace("cpu", described(cpus[0]), 1)
+
+
+@contextmanager
+def calls(name: str) -> Iterator[None]:
+    """What OpenCL is called in: a call that fails is the machine's fault, unless it was a wrong one: a bug.
+
+    A GPU that is lost in the middle of the work shows by whatever is called next, as OUT_OF_RESOURCES,
+    DEVICE_NOT_AVAILABLE, INVALID_COMMAND_QUEUE or a number of the driver's own.
+
+    Raises:
+        BadMachine: it failed.
+    """
+    import pyopencl
+
+    try:
+        yield
+    except pyopencl.Error as fault:
+        if "INVALID_" in str(fault) and not any(word in str(fault) for word in LOST):
+            raise
+        held = f"{name}: {' '.join(str(fault).split())[:200]}"
+        mend = "the job is tried elsewhere; what was saved is kept"
+        raise BadMachine("OpenCL device", held, "a call that succeeds", mend) from fault
 
 
 def described(device: Any) -> str:
@@ -141,24 +168,6 @@ def header(numbers: Mapping[str, int | float | tuple[float, ...]], *switches: st
     return "\n".join([*(f"#define {switch}" for switch in switches), *lines, ""])
 
 
-@contextmanager
-def _faults_of(device: str) -> Iterator[None]:
-    """What the device can no longer do is the machine's fault; a wrong call is a bug, and stays what it is.
-
-    Raises:
-        BadMachine: the device is lost, or out of memory.
-    """
-    import pyopencl
-
-    try:
-        yield
-    except pyopencl.Error as fault:
-        if isinstance(fault, pyopencl.LogicError) and fault.code not in LOST:
-            raise
-        mend = "the job goes on elsewhere; if that helps nowhere, make run.batch smaller"
-        raise BadMachine("OpenCL device", f"{device}: {fault}", "a device that computes", mend) from fault
-
-
 class Propagator:
     """The kernel of a world, built for a device.
 
@@ -167,13 +176,19 @@ class Propagator:
         capacity: hits that a batch has room for at first.
 
     Raises:
-        BadMachine: the device cannot compute in double precision, is lost or out of memory, or its compiler fails.
+        BadMachine: the device cannot compute in double precision, its compiler fails, or another call of OpenCL.
     """
 
     def __init__(self, world: World, device: Any, ends: bool = False, capacity: int = FIRST_CAPACITY) -> None:
         import pyopencl
 
         self._cl, self._world, self._with_ends = pyopencl, world, ends
+        self._name = str(device.name).strip()
+        with calls(self._name):
+            self._build(device, capacity)
+
+    def _build(self, device: Any, capacity: int) -> None:
+        world, pyopencl, ends = self._world, self._cl, self._with_ends
         config = world.config.run
         double = config.precision == "double"
         if double and not device.double_fp_config:
@@ -184,38 +199,28 @@ class Propagator:
         self._end = np.dtype(
             [("fate", "<u4"), ("scatters", "<u4"), *((name, self._real) for name in ("x", "y", "z", "path"))]
         )
-        self._device = described(device)  # a lost one no longer says
-        self._native = _is(device, "gpu")
-        with _faults_of(self._device):
-            self._context = pyopencl.Context([device])
-            self._queue = pyopencl.CommandQueue(self._context)
-            self._kernel = self._built(double)
-            self._tables = [
-                self._buffer(self._four(world.ice.layers)),
-                *(
-                    self._buffer(table.astype(self._real))
-                    for table in (world.wavelengths, world.profile, world.acceptance)
-                ),
-                self._buffer(world.grid.begins),
-                self._buffer(world.grid.members),
-                self._buffer(self._four(world.detectors)),
-            ]
-            self._found, self._fates = self._buffer(np.zeros(1, np.uint32)), self._buffer(np.zeros(FATES, np.uint32))
-            self._ends, self._ends_room = self._buffer(np.zeros(1, self._end)), 1
-            self._grow(capacity)
-
-    def _built(self, double: bool) -> Any:
-        """The kernel."""
-        switches = {"DOUBLE": double, "NATIVE": self._native, "ENDS": self._with_ends}
-        code = header(self._world.numbers(), *(name for name, on in switches.items() if on)) + KERNEL.read_text(
+        self._context = pyopencl.Context([device])
+        self._queue = pyopencl.CommandQueue(self._context)
+        switches = {"DOUBLE": double, "NATIVE": _is(device, "gpu"), "ENDS": ends}
+        code = header(world.numbers(), *(name for name, on in switches.items() if on)) + KERNEL.read_text(
             encoding="utf-8"
         )
         try:
-            program = self._cl.Program(self._context, code).build(options=["-cl-mad-enable", "-cl-no-signed-zeros"])
-            return self._cl.Kernel(program, "propagate")
-        except self._cl.Error as fault:
+            program = pyopencl.Program(self._context, code).build(options=["-cl-mad-enable", "-cl-no-signed-zeros"])
+            self._kernel = pyopencl.Kernel(program, "propagate")
+        except pyopencl.Error as fault:
             said = " ".join(str(fault).split())[:300]
             raise BadMachine("OpenCL compiler", said, "a kernel", f"this driver cannot build {KERNEL.name}") from fault
+        self._tables = [
+            self._buffer(self._four(world.ice.layers)),
+            *(self._buffer(table.astype(self._real)) for table in (world.wavelengths, world.profile, world.acceptance)),
+            self._buffer(world.grid.begins),
+            self._buffer(world.grid.members),
+            self._buffer(self._four(world.detectors)),
+        ]
+        self._found, self._fates = self._buffer(np.zeros(1, np.uint32)), self._buffer(np.zeros(FATES, np.uint32))
+        self._ends, self._ends_room = self._buffer(np.zeros(1, self._end)), 1
+        self._grow(capacity)
 
     def batch(self, first: int, photons: int) -> Batch:
         """Photons first, first + 1, ...
@@ -224,20 +229,22 @@ class Propagator:
 
         Raises:
             BadInput: so many hits that no buffer of the device holds them.
-            BadMachine: the device is lost, or out of memory.
+            BadMachine: a call of OpenCL failed, as where the GPU is lost.
         """
-        with _faults_of(self._device):
-            while True:
-                found, counts = self._launch(first, photons)
-                if found <= self._capacity:
-                    break
-                again = "computed again with room for them"
-                print(f"{found} hits in a batch of {photons} photons: {again}", file=sys.stderr)
-                self._grow(found + found // 4)
-            raw = np.empty(found, self._raw)
-            if found:
-                self._cl.enqueue_copy(self._queue, raw, self._hits)
-            return Batch(raw, counts, self._read_ends(photons) if self._with_ends else None)
+        with calls(self._name):
+            return self._batch(first, photons)
+
+    def _batch(self, first: int, photons: int) -> Batch:
+        while True:
+            found, counts = self._launch(first, photons)
+            if found <= self._capacity:
+                break
+            print(f"{found} hits in a batch of {photons} photons: computed again with room for them", file=sys.stderr)
+            self._grow(found + found // 4)
+        raw = np.empty(found, self._raw)
+        if found:
+            self._cl.enqueue_copy(self._queue, raw, self._hits)
+        return Batch(raw, counts, self._read_ends(photons) if self._with_ends else None)
 
     def _launch(self, first: int, photons: int) -> tuple[int, dict[str, int]]:
         """Number of hits, and the counts."""
@@ -260,8 +267,8 @@ class Propagator:
     def _read_ends(self, photons: int) -> Ends:
         raw = np.empty(photons, self._end)
         self._cl.enqueue_copy(self._queue, raw, self._ends)
-        place = np.stack([raw[name] for name in "xyz"], axis=1).astype(np.float64)
-        return Ends(raw["fate"].copy(), raw["scatters"].copy(), place, raw["path"].astype(np.float64))
+        position = np.stack([raw[name] for name in "xyz"], axis=1).astype(np.float64)
+        return Ends(raw["fate"].copy(), raw["scatters"].copy(), position, raw["path"].astype(np.float64))
 
     def _grow(self, capacity: int) -> None:
         size = capacity * self._raw.itemsize

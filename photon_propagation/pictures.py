@@ -1,4 +1,4 @@
-"""What people look at: light curves at several distances, a map of the hits, photons' ways through the ice."""
+"""What people look at: light curves at several distances, a map of the hits, photons' paths through the ice."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def light_curves(hits: Hits, about: Mapping[str, Any]) -> Any:
     """
     from matplotlib.figure import Figure
 
-    places = np.array(about["detectors"])
-    distance, direct = straight(about, places)
-    counts = np.bincount(hits["detector"], minlength=len(places))
+    positions = np.array(about["detectors"])
+    distance, direct = straight(about, positions)
+    counts = np.bincount(hits["detector"], minlength=len(positions))
     enough = min(LEAST_HITS, counts.max())
     seen = sorted(np.flatnonzero(counts >= enough), key=lambda one: float(distance[one]))
     # as many hits as possible, over the whole range of distances
@@ -85,12 +85,12 @@ def hit_map(hits: Hits, about: Mapping[str, Any]) -> Any:
     """
     from matplotlib.figure import Figure
 
-    places = np.array(about["detectors"])
-    weight = np.bincount(hits["detector"], hits["weight"], minlength=len(places)) * _scale(about)
-    first = np.full(len(places), np.inf)
+    positions = np.array(about["detectors"])
+    weight = np.bincount(hits["detector"], hits["weight"], minlength=len(positions)) * _scale(about)
+    first = np.full(len(positions), np.inf)
     np.minimum.at(first, hits["detector"], hits["time"])
     times = first[np.isfinite(first)]
-    views = [_projected(places[:, pair], weight, first) for pair in ((0, 1), (0, 2))]
+    views = [_projected(positions[:, pair], weight, first) for pair in ((0, 1), (0, 2))]
     most = max(float(sums.max()) for _, sums, _ in views)
 
     def area(sums: Any) -> Any:
@@ -133,9 +133,9 @@ def paths(world: World, photons: int) -> Any:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    ways = reference.propagate(world, world.config.run.first, photons, ways=True).ways
-    travelled = [np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1)) for way in ways]
-    flat = [way[:, (0, 2)] for way in ways]
+    found = reference.propagate(world, world.config.run.first, photons, paths=True).paths
+    travelled = [np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1)) for path in found]
+    flat = [path[:, (0, 2)] for path in found]
     source = world.config.source
     everything = np.concatenate([*flat, [[source.x_m, source.z_m]]])
     low, high = np.quantile(everything, 0.002, axis=0), np.quantile(everything, 0.998, axis=0)
@@ -150,12 +150,12 @@ def paths(world: World, photons: int) -> Any:
     # light greys, on which all of the paths' colours show
     limits = {"vmin": 0, "vmax": 2 * effective.max()}
     ice = axes.imshow(effective, extent=extent, origin="lower", aspect="equal", cmap="Greys", **limits)
-    segments = np.concatenate([np.stack((way[:-1], way[1:]), axis=1) for way in flat])
+    segments = np.concatenate([np.stack((path[:-1], path[1:]), axis=1) for path in flat])
     lines = LineCollection(list(segments), cmap=SCALE, linewidths=0.9)
     lines.set_array(np.concatenate(travelled))
     lines.set_clim(0, np.quantile(np.concatenate(travelled), 0.95))
     axes.add_collection(lines)
-    axes.plot(*np.array([way[-1] for way in flat]).T, ".", color="black", markersize=4, label="end")
+    axes.plot(*np.array([path[-1] for path in flat]).T, ".", color="black", markersize=4, label="end")
     axes.plot(source.x_m, source.z_m, "x", color="crimson", markersize=8, markeredgewidth=2, label="source")
     axes.set(xlabel="x (m)", ylabel="z (m)", xlim=extent[:2], ylim=extent[2:])
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -166,23 +166,23 @@ def paths(world: World, photons: int) -> Any:
     return figure
 
 
-def straight(about: Mapping[str, Any], places: Array) -> tuple[Array, Array]:
-    """Distance of each place from the source (m), and when its light arrives there if it does not scatter (ns).
+def straight(about: Mapping[str, Any], positions: Array) -> tuple[Array, Array]:
+    """Distance of each position from the source (m), and when its light arrives there if it does not scatter (ns).
 
     A track's light leaves it at the Cherenkov angle, or at its nearer end.
     """
     source = SourceConfig(**about["settings"]["source"])
     # 420 nm: the middle of what the toy sensor sees of the Cherenkov spectrum
     wavelength = source.wavelength_nm or 420.0
-    from_start, along = places - _source(about), np.zeros(len(places))
+    from_start, along = positions - _source(about), np.zeros(len(positions))
     axis = np.array(light.axis(source))
     if source.kind == "track":
-        ahead = from_start @ axis
-        across = np.linalg.norm(from_start - ahead[:, None] * axis, axis=1)
+        forward = from_start @ axis
+        across = np.linalg.norm(from_start - forward[:, None] * axis, axis=1)
         cosine = 1 / medium.index(wavelength)
-        along = np.clip(ahead - across * cosine / math.sqrt(1 - cosine**2), 0, source.length_m)
-        nearest = np.clip(ahead, 0, source.length_m)
-        distance = np.hypot(across, ahead - nearest)
+        along = np.clip(forward - across * cosine / math.sqrt(1 - cosine**2), 0, source.length_m)
+        nearest = np.clip(forward, 0, source.length_m)
+        distance = np.hypot(across, forward - nearest)
     else:
         distance = np.linalg.norm(from_start, axis=1)
     length = np.linalg.norm(from_start - along[:, None] * axis, axis=1)

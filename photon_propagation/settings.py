@@ -61,15 +61,19 @@ class DetectorConfig:
     sensors: int = setting(20, "on a string, about z = 0", 1, 1000)
     sensor_spacing_m: float = setting(17.0, "between sensors", 0.5, 1e4)
     distance_m: float = setting(50.0, "of the single sensor, along x", 0.5, 1e4)
-    radius_m: float = setting(0.1651, "of a sensor", 1e-3, 100.0)
+    radius_m: float = setting(0.1651, "of a sensor; an IceCube DOM's", 1e-3, 100.0)
     oversize: float = setting(
-        5.0, "makes a sensor so many times wider across the photon's way, and a hit count 1/oversize**2", 1.0, 100.0
+        5.0,
+        "makes a sensor so many times wider across the photon's direction, and a hit count 1/oversize**2",
+        1.0,
+        100.0,
     )
     acceptance: str = setting(
         "toy", "toy: what comes with the program; all: 1 everywhere; or a file of `nm share` lines"
     )
     angular: tuple[float, ...] = setting(
-        (0.5, 0.5), "polynomial in the cosine between the photon's way and upwards, by rising powers"
+        (0.5, 0.5),
+        "polynomial in the cosine between the photon's direction and upwards, by rising powers; the default is a toy",
     )
 
 

@@ -13,8 +13,9 @@ from photon_propagation.settings import SourceConfig
 KINDS = ("point", "beam", "track", "cascade")  # numbered as in the kernel
 LOW, HIGH = 300.0, 600.0  # nm, of the Cherenkov spectrum: where the index is known and ice is clear
 WAVELENGTHS, PROFILES = 1025, 4097  # points of the tables
-# Directions of a cascade's particles: density ~ x^(a-1) exp(-b x^a) of x = 1 - cos, IceCube's form of what Raedel and
-# Wiebusch simulated
+# Directions of a cascade's particles: density ~ x^(a-1) exp(-b x^a) of x = 1 - cos, as IceCube's ppc and clsim have it.
+# On the Cherenkov cone about them the photons' directions are somewhat wider than those that Raedel and Wiebusch (2013)
+# simulated: mean cosine 0.624 and 0.657, distributions that are nowhere farther apart than 0.045
 CASCADE_A, CASCADE_B = 0.39, 2.61
 
 
@@ -35,9 +36,10 @@ def wavelengths(source: SourceConfig) -> NDArray[np.float64]:
 def profile(source: SourceConfig) -> NDArray[np.float64]:
     """The same of where along a cascade its light is made; m.
 
-    A gamma distribution in radiation lengths: a = 2.03 + 0.604 ln(E/GeV), b = 0.633 (Wiebusch, thesis, Aachen 1995).
+    A gamma distribution in radiation lengths: a = 2.01849 + 1.45469 log10(E/GeV), b = 0.63207, which Raedel and
+    Wiebusch (Astropart. Phys. 44, 2013, 102) found for an electron.
     """
-    a, b = 2.03 + 0.604 * math.log(source.energy_gev), 0.633
+    a, b = 2.01849 + 1.45469 * math.log10(source.energy_gev), 0.63207
     t = np.linspace(0, (a + 12 * math.sqrt(a) + 20) / b, 40_001)
     with np.errstate(divide="ignore"):
         log = (a - 1) * np.log(b * t) - b * t
@@ -52,8 +54,7 @@ def photons(source: SourceConfig) -> float | None:
     """How many the source really makes between LOW and HIGH; None where only the user knows: point and beam."""
     per_metre = medium.cherenkov_photons(LOW, HIGH)
     if source.kind == "cascade":
-        return per_metre * medium.SHOWER_M_PER_GEV * source.energy_gev
+        return per_metre * medium.CASCADE_M_PER_GEV * source.energy_gev
     if source.kind == "track":
-        # with the light of its own small showers, below 500 MeV
-        return per_metre * source.length_m * (1.1880 + 0.0206 * math.log(source.energy_gev))
+        return per_metre * source.length_m * medium.muon_track(source.energy_gev)
     return None

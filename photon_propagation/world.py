@@ -27,7 +27,7 @@ class World:
         config: the settings it was made from.
         ice: its table.
         grid: of the detectors.
-        detectors: their places, m; shape (detectors, 3).
+        detectors: their positions, m; shape (detectors, 3).
         wavelengths, profile, acceptance: tables of `source` and `detector`.
     """
 
@@ -54,7 +54,7 @@ class World:
             "LENGTH": config.source.length_m,
             "CASCADE_A": source.CASCADE_A,
             "CASCADE_B": source.CASCADE_B,
-            "CASCADE_ALL": cascade_all(),
+            "CASCADE_NORM": cascade_norm(),
             "WAVELENGTHS": len(self.wavelengths),
             "PROFILES": len(self.profile),
             "INDEX": medium.INDEX,
@@ -68,8 +68,8 @@ class World:
             "PURE_A": table.pure_a,
             "PURE_B": table.pure_b,
             "MEAN_COSINE": table.g,
-            "LIU_SHARE": table.liu_share,
-            "LIU_BETA": (1 - table.g) / (1 + table.g),
+            "F_SL": table.f_sl,
+            "BETA_SL": (1 - table.g) / (1 + table.g),
             "BOTTOM": table.bottom,
             "THICKNESS": table.thickness,
             "LAYERS": len(table.layers),
@@ -98,7 +98,7 @@ class World:
         return hashlib.sha256(json.dumps([self.config.hash(), *files]).encode()).hexdigest()
 
 
-def cascade_all() -> float:
+def cascade_norm() -> float:
     """Share of the cascade's distribution of x = 1 - cos below 2, the backward direction."""
     return 1 - math.exp(-source.CASCADE_B * 2**source.CASCADE_A)
 
@@ -109,12 +109,12 @@ def build(config: Config) -> World:
     Raises:
         BadInput: one of them cannot be read or does not fit.
     """
-    places = detector.places(config.detector)
+    positions = detector.positions(config.detector)
     return World(
         config=config,
         ice=ice.read(config.ice.table, config.ice.depth_m),
-        grid=detector.grid(places, config.detector.radius_m * config.detector.oversize),
-        detectors=places,
+        grid=detector.grid(positions, config.detector.radius_m * config.detector.oversize),
+        detectors=positions,
         wavelengths=source.wavelengths(config.source),
         profile=source.profile(config.source),
         acceptance=detector.acceptance(config.detector),

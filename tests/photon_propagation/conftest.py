@@ -35,7 +35,7 @@ def worlds(tmp_path: Path) -> Callable[..., world.World]:
         words = [*(PLAIN if plain else ()), *assignments]
         if scattering is not None:
             table = tmp_path / f"ice-{scattering}-{absorption}-{g}-{liu}.txt"
-            header = f"alpha = 1\nkappa = 1\nA = 0\nB = 1\ng = {g}\nliu_share = {liu}\n"
+            header = f"alpha = 1\nkappa = 1\nA = 0\nB = 1\ng = {g}\nf_SL = {liu}\n"
             table.write_text(f"{header}1950 {scattering!r} {absorption!r} 0\n")
             words.append(f"ice.table={table}")
         return world.build(settings.load(None, words))

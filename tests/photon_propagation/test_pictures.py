@@ -29,13 +29,13 @@ def test_plot_and_paths_write_pictures(device: Any, tmp_path: Path, capsys: pyte
         assert (tmp_path / "pictures" / name).read_bytes().startswith(PNG)
 
 
-def test_a_way_is_the_photons_own() -> None:
+def test_a_path_is_the_photons_own() -> None:
     here = world.build(settings.load(None, ["source.kind=cascade"]))
-    one = reference.propagate(here, 7, 5, ways=True)
-    for way, length, scatters, end in zip(one.ways, one.path, one.scatters, one.place, strict=True):
-        assert len(way) == scatters + 2  # emission, scatters, end
-        assert np.linalg.norm(np.diff(way, axis=0), axis=1).sum() == pytest.approx(length)
-        assert np.array_equal(way[-1], end)
+    one = reference.propagate(here, 7, 5, paths=True)
+    for path, length, scatters, end in zip(one.paths, one.path, one.scatters, one.position, strict=True):
+        assert len(path) == scatters + 2  # emission, scatters, end
+        assert np.linalg.norm(np.diff(path, axis=0), axis=1).sum() == pytest.approx(length)
+        assert np.array_equal(path[-1], end)
 
 
 def test_settings_are_printed_with_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:

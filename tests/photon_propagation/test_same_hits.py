@@ -38,7 +38,8 @@ def test_one_batch_or_64(device: Any, worlds: Callable[..., world.World]) -> Non
     assert len(one) > 100
     assert np.array_equal(in_batches(here, device, 64), one)
     other = in_batches(worlds(*NEAR, "run.seed=2", plain=False), device, 1)
-    assert not np.intersect1d(one["time"], other["time"]).size
+    # a time alone may be that of another hit, in single precision
+    assert not set(one[["time", "x", "y", "z"]].tolist()) & set(other[["time", "x", "y", "z"]].tolist())
 
 
 def test_more_hits_than_room_are_noticed_and_computed_again(
