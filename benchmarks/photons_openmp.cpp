@@ -80,8 +80,8 @@ static inline Vector turn(Vector d, real lost, real around) {
 }
 
 static inline real scatter(real u, real which) {
-    if (which < LIU_SHARE)
-        return 2 - 2 * std::exp2(LIU_BETA * std::log2(u));
+    if (which < F_SL)
+        return 2 - 2 * std::exp2(BETA_SL * std::log2(u));
     real s = 2 * u - 1, below = 1 / (1 + MEAN_COSINE * s);
     return (1 - MEAN_COSINE) * (1 - s) * below * ((1 - MEAN_COSINE * MEAN_COSINE) * below + 1 - MEAN_COSINE) / 2;
 }
@@ -107,7 +107,7 @@ static void propagate(uint64_t photon, uint32_t seed_low, uint32_t seed_high, co
     real along = between(tables.profile, uniform(word.w));
     counter.x = 1;
     word = philox(counter, seed_low, seed_high);
-    real lost = std::pow(-std::log(1 - uniform(word.x) * CASCADE_ALL) / CASCADE_B, 1 / CASCADE_A);
+    real lost = std::pow(-std::log(1 - uniform(word.x) * CASCADE_NORM) / CASCADE_B, 1 / CASCADE_A);
     Vector ahead = turn(turn(axis, std::min(lost, 2.0f), uniform(word.y)), 1 - 1 / n, around);
     Vector place = Vector{SOURCE_X, SOURCE_Y, SOURCE_Z} + axis * along;
     real path = 0, time_per_m = n * polynomial(wavelength / 1000, group) / SPEED;
