@@ -187,7 +187,15 @@ def test_an_image_that_is_a_file(tmp_path: Path) -> None:
 def test_ctrl_c_removes_the_job(condor: Condor, stand_in: Path) -> None:
     before = set((stand_in / "logs").iterdir())
     words = [sys.executable, "-m", "submit", "try", "train.sub"]
-    process = subprocess.Popen(words, cwd=stand_in, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        cwd=stand_in,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell runs in the background ignores Ctrl-C, and so does all that it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not set((stand_in / "logs").iterdir()) - before:
         assert time.monotonic() < deadline and process.poll() is None

@@ -115,7 +115,8 @@ def test_every_fault_is_found(run: Run, tmp_path: Path, case: Case) -> None:
 
 
 def test_every_row_is_provoked() -> None:
-    rows = {row.id for row in failures.table() if row.id.startswith("opencl-")}
+    # what a running job prints is no check's
+    rows = {row.id for row in failures.table() if row.id.startswith("opencl-") and row.check}
     # the last three: below
     assert rows - {case.row for case in CASES} == {"opencl-no-cpu", "opencl-icd-hidden", "opencl-others-visible"}
 
