@@ -15,6 +15,7 @@ from submit.preview import Preview
 from submit.project import shown
 from submit.rendering import version
 from submit.rules import syntax
+from submit.rules.sent import there, varies
 from submit.runs import Input, Run
 from submit.submission import Submission, assignments
 
@@ -47,6 +48,7 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
         _refuse_lost(job, given)
     reason = _past_errors(check.check([file], given), file, force, ask, say)
     if job:
+        _refuse_missing(job, force)
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)
     digest = runs.sha256(file)
@@ -87,6 +89,18 @@ def _refuse_lost(job: Submission, given: Mapping[str, str]) -> None:
             near = get_close_matches(name.lower(), sorted(used), n=1)
             mend = f"Did you mean {near[0]}?" if near else "Leave it out"
             raise KitError(wrong(name, value, f"nothing in {job.path} uses it", "a name that counts is wanted", mend))
+
+
+def _refuse_missing(job: Submission, force: str) -> None:
+    """What would hold the job seconds after it is queued. `osgdl check` says nothing where the file leaves a name open,
+    as for `data`; here its value is known.
+    """
+    missing = [one.text for one in job.inputs if one.path and not there(one.path) and not varies(job, one.text)]
+    if missing and not force.strip() and not job.has("initialdir"):
+        raise KitError(
+            f"{job.path}:{job.line('transfer_input_files')}: there is no {', '.join(missing)}, not submitted; what the "
+            'job is sent is wanted. Put it there, name another (data=FOLDER), or say why: --force "REASON"'
+        )
 
 
 def _past_errors(found: Sequence[Finding], file: Path, force: str, ask: Ask, say: Say) -> dict[str, object]:

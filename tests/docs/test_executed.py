@@ -41,7 +41,7 @@ ELSEWHERE = {
 # a line, and why it is parsed alone
 NOT_HERE = {
     r"osgdl image build -o \S+\.sif": "its base comes from a registry",
-    r'osgdl image use "\$\(osgdl image push .*': "needs /ospool",
+    r"IMAGE=\$\(osgdl image push .*": "needs /ospool",
     r"make bench\b.*": "hours, and a quiet machine",
     r"\.venv/bin/python -m benchmarks\..*": "hours, and a quiet machine",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,6 @@ def test_no_file(tmp_path: Path) -> None:
     ids=["lost", "typo", "unused", "no-value", "two-lines", "no-name"],
 )
 def test_words_that_would_change_nothing(job: Path, word: str, wanted: str) -> None:
-    import re
-
     assert re.search(wanted, start(job, word)[1], re.DOTALL)
 
 
@@ -73,6 +72,21 @@ def test_words_that_count_are_seen_by_every_rule(job: Path) -> None:
     assert Submission.read(job).value("arguments") == "data"
     without, having = ({one.rule.id for one in check.check([job], words)} for words in (None, given))
     assert "OSG601" in without and "OSG601" not in having, "the project's name"
+
+
+def test_what_is_sent_must_be_there(job: Path) -> None:
+    """The file leaves `data` open, so `osgdl check` cannot know; here its value is known."""
+    job.write_text(
+        '+ProjectName = "X"\nshould_transfer_files = YES\n'
+        + SUB.replace(
+            "queue 1", "transfer_input_files = run.sh, $(data), osdf:///ospool/ap40/data/jane/x-1.tar\nqueue 1"
+        )
+    )
+    assert re.search(r"job\.sub:\d+: there is no data, not submitted; .*data=FOLDER", start(job)[1])
+    assert "there is no patients, not submitted" in start(job, "data=patients")[1]
+    (job.parent / "patients").mkdir()
+    assert "there is no" not in start(job, "data=patients")[1]
+    assert "there is no" not in start(job, force="made by then")[1]
 
 
 def test_errors_stop_it(job: Path) -> None:
