@@ -191,7 +191,7 @@ def image_push(
 ) -> None:
     """Copy a .sif to the OSDF under a name with its content hash, and print its osdf:/// URL.
 
-    Example: osgdl image use "$(osgdl image push unet-v1.sif)"
+    Example: IMAGE=$(osgdl image push unet-v1.sif) && osgdl image use "$IMAGE"
     """
     from submit import bars
     from submit import image_push as pusher
