@@ -84,5 +84,5 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 
 ## make clean             the pool down, the demo and caches of tools away; the pool's own cache stays
 clean:
-	-$(BIN)/osgdl pool down
+	-$(BIN)/osgdl pool down --yes
 	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

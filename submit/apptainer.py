@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -13,6 +15,10 @@ from submit.errors import ImageError, ToolMissing
 
 # An access point is shared: builds go through the home folder, never /tmp (OSPool guide, containers-singularity)
 _OWN_TMP = Path("tmp")
+_STEP_SECONDS = 0.5
+_SHOWN = 60  # characters of the last line
+_TAIL_BYTES = 4000
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def version() -> str | None:
@@ -32,8 +38,9 @@ def build(
     binds: Mapping[str, str],
     log: Path,
     say: Callable[[str], None],
+    step: Callable[[str, int, int], None],
 ) -> None:
-    """`apptainer build` of `definition` to `target`, its output in `log`.
+    """`apptainer build` of `definition` to `target`, its output in `log` as it comes, the last line of it to `step`.
 
     Raises ImageError with the last lines where the build fails; PoolError where the pool is needed and down.
     """
@@ -43,24 +50,37 @@ def build(
         *(f"--bind={out}:{inside}" for out, inside in binds.items()),
     ]
     words = ["apptainer", "build", *options, target, str(definition)]
-    if in_pool:
-        if not pool.init_pid():
-            pool.up(say)
-        done = pool.run(words, cwd=Path("/"), root=True, environment={"APPTAINER_TMPDIR": "/pool/tmp"})
-    else:
-        tmp = Path.home() / _OWN_TMP
-        tmp.mkdir(exist_ok=True)
-        there = dict.fromkeys(("TMPDIR", "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR"), str(tmp))
-        words.insert(2, "--ignore-proot")
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, **there}
-        )
-    log.write_text(done.stdout + done.stderr)
-    if done.returncode:
-        tail = " | ".join((done.stdout + done.stderr).strip().splitlines()[-4:])
+    with log.open("wb") as out:
+        if in_pool:
+            if not pool.init_pid():
+                pool.up(say)
+            there = {"APPTAINER_TMPDIR": "/pool/tmp"}
+            building = pool.start_command(words, out, cwd=Path("/"), root=True, environment=there)
+        else:
+            tmp = Path.home() / _OWN_TMP
+            tmp.mkdir(exist_ok=True)
+            there = dict.fromkeys(("TMPDIR", "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR"), str(tmp))
+            words.insert(2, "--ignore-proot")
+            building = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **there}
+            )
+        code = None
+        while code is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = building.wait(_STEP_SECONDS)
+            step(f"building, {_tail(log, 1)[-_SHOWN:]}", 0, 0)
+    if code:
         raise ImageError(
-            f"{definition}: apptainer build ended with exit code {done.returncode}: {tail}; whole output: {log}"
+            f"{definition}: apptainer build ended with exit code {code}: {_tail(log, 4)}; whole output: {log}"
         )
+
+
+def _tail(log: Path, lines: int) -> str:
+    """Its last lines that hold something, in one, without what only a terminal understands."""
+    with log.open("rb") as file:
+        file.seek(-min(_TAIL_BYTES, log.stat().st_size), os.SEEK_END)
+        text = _COLOURS.sub("", file.read().decode(errors="replace"))
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
 
 
 def output(words: list[str], folder: Path) -> str:

@@ -56,7 +56,7 @@ def of_steps(title: str) -> Iterator[Callable[[str, int, int], None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # its text may be another program's
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

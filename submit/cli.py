@@ -64,7 +64,7 @@ def new(
     template, answers = project.parse_words(words or [])
     folder = project.new(template, answers, output_dir, ask=not no_input)
     typer.echo(folder)
-    for fault in project.missing_images(folder):
+    for fault in project.unready(folder):
         _say(f"before you submit: {fault}")
     _say(
         f"next: cd {project.shown(folder)}; README.md there says what to type: "
@@ -150,10 +150,17 @@ def pool_osdf(
 
 
 @pool_app.command("down")
-def pool_down() -> None:
-    """Stop the pool: no process and no mount stays. The file system and the images are kept for the next time."""
+def pool_down(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, though jobs are in its queue.")] = False,
+) -> None:
+    """Stop the pool: no process and no mount stays. The file system and the images are kept for the next time.
+
+    On a terminal it asks first where jobs are in the queue: they go with it.
+    """
     from submit import pool
 
+    if not yes and sys.stdin.isatty() and (jobs := pool.unfinished()):
+        typer.confirm(f"{jobs} job{'s are' if jobs > 1 else ' is'} in its queue, and would be lost. Stop?", abort=True, err=True)
     _say("the pool is down" if pool.down() else "the pool was not up")
 
 
@@ -186,18 +193,20 @@ def image_build(
 def image_push(
     file: Annotated[Path, typer.Argument(help="A .sif file.")],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder under /ospool; default: your /ospool/AP/data/USER.")
+        str | None,
+        typer.Option("--to", help="Folder under /ospool, or its osdf:/// URL; default: your /ospool/AP/data/USER."),
     ] = None,
+    local: Annotated[bool, typer.Option("--local", help="To the local pool's OSDF.")] = False,
 ) -> None:
     """Copy a .sif to the OSDF under a name with its content hash, and print its osdf:/// URL.
 
-    Example: IMAGE=$(osgdl image push unet-v1.sif) && osgdl image use "$IMAGE"
+    Examples: IMAGE=$(osgdl image push unet-v1.sif) && osgdl image use "$IMAGE"; osgdl image push --local unet-v1.sif
     """
     from submit import bars
     from submit import image_push as pusher
 
     with bars.of_bytes(f"pushing {file.name}") as bar:
-        url = pusher.push(file, to, bar)
+        url = pusher.push(file, to, bar, local=local)
     typer.echo(url)
     _say(f"next: osgdl image use {url}")
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from submit import gpus
 from submit.errors import StageError
-from submit.origin import bytes_words
+from submit.origin import bytes_words, ospool
 from submit.runtime import network
 from submit.runtime.exit_codes import Fault
 from submit.runtime.manifest import Manifest
 from submit.submission import Submission
 from submit.units import mebibytes, size
 
-OSPOOL = Path("/ospool")  # where access points have osdf:///ospool
 GIB = 2**30
 # A .sif lies there packed, and once more unpacked where a site cannot mount it
 IMAGE_COPIES = 2
@@ -70,7 +69,7 @@ def needed(manifests: Sequence[Manifest], job: Submission, image_bytes: int | No
         StageError: a model.json of the project's results is none.
     """
     model = max(job.folder.glob("results/*/model.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
-    image, known = _image(job, image_bytes)
+    image, known = of_image(job, image_bytes)
     parts = [
         Disk(image, known, held.bytes, held.unpacked_bytes, _prepared(held), _work(held, model)) for held in manifests
     ]
@@ -84,8 +83,7 @@ def request(disk: Disk, job: Submission) -> tuple[str | None, list[str]]:
     """
     asked, wanted, notes = job.raw("request_disk"), size(disk.gib * 1024), []
     if not disk.image_known:
-        guess = size(UNKNOWN_IMAGE // 2**20)
-        notes.append(f"the size of {job.image_reference} cannot be seen from here: {guess} of the disk are for it")
+        notes.append(_guessed(job))
     count = job.value("request_gpus")
     room = KEPT_PER_GPU * (int(count) if count.isdecimal() and int(count) else 1)
     if disk.gib * GIB > room:
@@ -106,15 +104,35 @@ def request(disk: Disk, job: Submission) -> tuple[str | None, list[str]]:
     return None, notes
 
 
-def _image(job: Submission, image_bytes: int | None) -> tuple[int, bool]:
-    """Bytes that the image takes, and whether they are known."""
+def with_image(job: Submission) -> tuple[str | None, str]:
+    """The new request_disk of a submit file whose image was on CVMFS and is no longer, None where it stays; and what its
+    user should know.
+    """
+    asked, (more, known) = job.raw("request_disk"), of_image(job)
+    gib = math.ceil(more / GIB)
+    try:
+        there = mebibytes(asked)
+    except ValueError:
+        return None, f"the image needs {gib}GB of the job's disk now: raise request_disk, now {asked or 'not set'}"
+    wanted = size(there + gib * 1024)
+    said = "packed, and unpacked beside it where a site cannot mount it" if known else _guessed(job)
+    return wanted, f"request_disk = {wanted}, was {asked}: the image is on the job's disk now; {said}"
+
+
+def _guessed(job: Submission) -> str:
+    guess = size(UNKNOWN_IMAGE // 2**20)
+    return f"the size of {job.image_reference} cannot be seen from here: {guess} of the disk are for it"
+
+
+def of_image(job: Submission, image_bytes: int | None = None) -> tuple[int, bool]:
+    """Bytes that the image takes, and whether they are known; `image_bytes`: of its file, where somebody knows it."""
     if job.image_command is None or (job.image and job.image.kind == "cvmfs"):
         return 0, True
     if image_bytes is not None:
         return IMAGE_COPIES * image_bytes, True
     path = job.folder / job.image_reference
     if job.image_reference.startswith("osdf:///ospool/"):
-        path = OSPOOL / job.image_reference.removeprefix("osdf:///ospool/")
+        path = ospool() / job.image_reference.removeprefix("osdf:///ospool/")
     try:
         return IMAGE_COPIES * path.stat().st_size, True
     except OSError:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from submit import apptainer, definition, images, pool, pool_root
+from submit import apptainer, bars, definition, images, pool, pool_root
 from submit.errors import ImageError
 
 # wheels that run on the local base's glibc (Debian trixie: 2.41)
@@ -45,7 +45,7 @@ def build(source: Path, target: str, *, cpu: bool, force: bool, say: Callable[[s
         key = hashlib.sha256(text.encode()).hexdigest()
         work = pool_root.cache() / "builds"
         work.mkdir(parents=True, exist_ok=True)
-        log = work / f"{key[:12]}.log"
+        log = work / f"{key[:12]}-{Path(target).name}.log"
         recipe = source.resolve()
         if cpu:
             recipe = work / f"{key[:12]}.def"
@@ -67,9 +67,10 @@ def build(source: Path, target: str, *, cpu: bool, force: bool, say: Callable[[s
             built = str(place)
         sandbox = image.kind == "cvmfs"
         in_pool = cpu or sandbox or apptainer.version() is None
-        say(f"building {target} (about a minute; output: {log})")
+        say(f"building {target} ({'about a minute' if sandbox else 'minutes'}; output: {log})")
         began = time.monotonic()
-        apptainer.build(built, recipe, sandbox=sandbox, in_pool=in_pool, binds=binds, log=log, say=say)
+        with bars.of_steps(Path(target).name) as step:
+            apptainer.build(built, recipe, sandbox=sandbox, in_pool=in_pool, binds=binds, log=log, say=say, step=step)
         if in_pool:
             _hand_over(built, key if sandbox else None)
         say(f"built {target} in {time.monotonic() - began:.0f} s")

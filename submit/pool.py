@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from submit import namespace, pool_config, pool_root, sites
 from submit.errors import PoolError, ToolMissing
@@ -219,6 +219,14 @@ def run(
     return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
 
 
+def start_command(
+    command: Sequence[str], output: BinaryIO, *, cwd: Path, root: bool = False, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a command in the pool, what it prints going to `output`. Raises PoolError when down."""
+    words = _inside(command, cwd, root=root, environment=environment)
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+
+
 def execute(command: Sequence[str], *, cwd: Path | None = None, root: bool = False) -> int:
     """Run a command in the pool with our own standard streams; returns its exit code. Raises PoolError when down."""
     return subprocess.run(_inside(command, cwd or Path.cwd(), root=root, environment={})).returncode
@@ -227,6 +235,15 @@ def execute(command: Sequence[str], *, cwd: Path | None = None, root: bool = Fal
 def logs() -> list[Path]:
     """The daemons' log files, newest last."""
     return sorted((folder() / "log").glob("*Log*"), key=lambda file: file.stat().st_mtime)
+
+
+def unfinished() -> int:
+    """How many jobs are in the pool's queue; 0 where it is down or does not answer. They end with the pool."""
+    try:
+        done = run(["condor_q", "-allusers", "-af", "ClusterId"], cwd=Path("/"), timeout=10)
+    except (PoolError, subprocess.TimeoutExpired):
+        return 0
+    return len(done.stdout.split())
 
 
 def down() -> bool:

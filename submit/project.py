@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from submit import answers, images
+from submit import answers, disk, images
 from submit.description import Description, key
 from submit.errors import AnswerError, ImageError, wrong
 from submit.images import CONTAINER_IMAGE, SINGULARITY_IMAGE, ImageLines
 from submit.rendering import templates_root
+from submit.submission import PLACEHOLDERS, Submission
 
 DEFAULT_TEMPLATE = "unet-segmentation"
 GUARD = "image_guard"
@@ -138,16 +139,26 @@ def submit_files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.sub")) if _image_commands(Description.read(path))]
 
 
-def missing_images(folder: Path) -> list[str]:
-    """Of the images that a project's submit files name, what is wrong with those that can be looked for from here."""
+def unready(folder: Path) -> list[str]:
+    """What a new project lacks before its jobs can run: an image, data, a project of the OSPool; as far as that can be
+    seen from here.
+    """
     faults = []
     for path in submit_files(folder):
-        description = Description.read(path)
-        for name in _image_commands(description):
+        job = Submission.read(path)
+        for name in _image_commands(job.description):
             try:
-                images.check_here(images.parse((description.get(name) or "").strip('"')), folder)
+                images.check_here(images.parse(job.value(name).strip('"')), folder)
             except ImageError as error:
                 faults.append(str(error))
+        data = job.value("data")
+        if data and "://" not in data and not (folder / data).exists():
+            faults.append(f"data = {data}: not there yet. Put the data there, or `osgdl stage` it")
+        if (named := job.string("+ProjectName")) in PLACEHOLDERS:
+            faults.append(
+                f"+ProjectName = {named} stands for yours on the OSPool, in each .sub: "
+                "`grep $USER /etc/condor/UserToProjectMap.txt` on the access point"
+            )
     return list(dict.fromkeys(faults))
 
 
@@ -185,7 +196,7 @@ def use_image(reference: str, files: list[Path], syntax: str = images.AUTOMATIC)
 
 
 def _notes(image: images.Image, old: str, description: Description) -> tuple[str, ...]:
-    """What follows from the new image for the lines that stay, `old` being the image before."""
+    """What follows from the new image for other lines, `old` being the image before; the disk that it needs is set."""
     notes = []
     if image.kind == "docker":
         notes.append(
@@ -193,9 +204,14 @@ def _notes(image: images.Image, old: str, description: Description) -> tuple[str
             "build a .sif for more"
         )
     if image.kind != "cvmfs" and "/cvmfs/" in old:
+        wanted, note = disk.with_image(Submission(description))
+        if wanted:
+            description.set("request_disk", wanted)
+        notes.append(note)
+    if image.kind == "cvmfs" and old and "/cvmfs/" not in old:
         notes.append(
-            f"the image now needs room on the job's disk: raise request_disk, now "
-            f"{description.get('request_disk')}, by twice its size"
+            f"the image no longer needs the job's disk: request_disk = {description.get('request_disk')} is left as it "
+            "is, and may be lower by twice the image's size, which finds more machines"
         )
     return tuple(notes)
 

@@ -16,6 +16,9 @@ from submit.findings import Edit
 from submit.images import Image
 from submit.transfers import Transfer, read_script
 
+# +ProjectName as the templates and the documentation write it, for want of the reader's own
+PLACEHOLDERS = ("My_OSPool_Project", "MY_PROJECT")
+
 _ASSIGNMENT = re.compile(r"(\+?[A-Za-z_][A-Za-z0-9_.]*) ?= ?(.*)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _INCLUDE = re.compile(r"\s*@?\s*include\b", re.IGNORECASE)

@@ -31,7 +31,7 @@ LAYERS = [
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
     | {"sampler", "stays", "explain_exit", "explain_log", "watch_job"},
-    {"answers", "pool", "image_bounds", "image_push", "ledger", "privacy_text", "disk", "stage_observed"}
+    {"answers", "pool", "image_bounds", "ledger", "privacy_text", "disk", "stage_observed"}
     | {"fold_views", "node_job", "rungs", "runs", "slot_time", "explain_request", "explain_waiting"},
     {
         "rendering",
@@ -75,6 +75,7 @@ LAYERS = [
         "watch_queue",
     },
     {"demo", "doctor_table", "gpus_table", "preview", "check_table", "shipping", "scrub", "stage_lines", "stage_prune"}
+    | {"image_push"}
     | {"halving", "harm_setup", "tryout_outcome", "report", "watch"},
     {"preview_table", "staging", "stage_store_table", "folds", "tryout", "report_page", "watch_table"},
     {"stage_text", "tryout_text", "report_text", "launch", "watch_live"},

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from submit.findings import Hit, looks_for
 from submit.rules.gpu import expressions, number
-from submit.submission import Submission
+from submit.submission import PLACEHOLDERS, Submission
 from submit.units import mebibytes
 
 CATEGORIES = {"medium": 20 * 3600, "long": 40 * 3600}  # seconds after which a job is held
@@ -182,3 +182,9 @@ def no_category(job: Submission) -> Iterator[Hit]:
     if job.commands and job.lacks("+JobDurationCategory"):
         edits = job.addition("+JobDurationCategory", '"Medium"')
         yield Hit(job.queue_line, "no +JobDurationCategory", edits=edits)
+
+
+@looks_for("OSG622", Submission)
+def placeholder_project(job: Submission) -> Iterator[Hit]:
+    if job.string("+ProjectName") in PLACEHOLDERS:
+        yield Hit(job.line("+ProjectName"), f"+ProjectName = {job.value('+ProjectName')} stands for yours")

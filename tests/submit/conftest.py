@@ -31,7 +31,8 @@ def dest(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as it was rendered; not to be changed."""
-    return project.new("unet-segmentation", {"username": "jane"}, tmp_path_factory.mktemp("made"), ask=False)
+    given = {"username": "jane", "ospool_project": "BrainTumours"}
+    return project.new("unet-segmentation", given, tmp_path_factory.mktemp("made"), ask=False)
 
 
 @pytest.fixture

@@ -81,11 +81,18 @@ def test_an_image_is_built_where_it_can_be(tmp_path: Path) -> None:
     assert done.returncode == 1 and "no `name==version` in it" in done.stderr
 
 
-def test_new_says_which_image_is_not_there_yet(tmp_path: Path) -> None:
+def test_new_says_what_is_not_there_yet(tmp_path: Path) -> None:
     done = osgdl("new", "--no-input", "image=unet-v1.sif", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stderr.count("before you submit: image='unet-v1.sif': no such file") == 1
-    assert "before you submit" not in osgdl("new", "--no-input", "project_name=Other", cwd=tmp_path).stderr
+    said = [line.removeprefix("before you submit: ") for line in done.stderr.splitlines() if "before you" in line]
+    assert len(said) == 3
+    assert said[0].startswith("image='unet-v1.sif': no such file")
+    assert said[1].startswith("data = data: not there yet. Put the data there, or `osgdl stage` it")
+    assert said[2].startswith("+ProjectName = My_OSPool_Project stands for yours on the OSPool, in each .sub: `grep")
+    words = ["project_name=Other", "ospool_project=Brains", "data=osdf:///ospool/ap40/data/jane/brats.tar.gz"]
+    assert "before you submit" not in osgdl("new", "--no-input", *words, cwd=tmp_path).stderr
+    done = osgdl("new", "photon-propagation", "--no-input", "ospool_project=IceCube", cwd=tmp_path)
+    assert "before you submit" not in done.stderr, "its ice is there"
 
 
 def test_demo_wants_patients_to_train_on(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_the_largest_fold_counts(tmp_path: Path) -> None:
 
 
 def test_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "OSPOOL", tmp_path / "ospool")
+    monkeypatch.setenv("OSGDL_OSPOOL", str(tmp_path / "ospool"))
     (tmp_path / "ospool/ap40").mkdir(parents=True)
     for name in ("a.sif", "ospool/ap40/b.sif"):
         (tmp_path / name).write_bytes(bytes(1000))

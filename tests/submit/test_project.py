@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     made = Path(done.stdout.strip())
     assert made == tmp_path / "sub folder" / "a-b" or made == Path("sub folder/a-b")
-    assert done.stderr.startswith("next: cd 'sub folder/a-b'; README.md there says what to type")
+    assert done.stderr.splitlines()[-1].startswith("next: cd 'sub folder/a-b'; README.md there says what to type")
     assert "request_gpus            = 2\n" in (tmp_path / "sub folder/a-b/train.sub").read_text()
 
 
@@ -168,14 +169,36 @@ def test_use_changes_the_image_and_its_guard_and_nothing_else(tmp_path: Path, ki
     changes = project.use_image(URL, project.submit_files(made))
     assert [change.path.name for change in changes] == ["evaluate.sub", "predict.sub", "train.sub"]
     assert changes[0].notes == (
-        "the image now needs room on the job's disk: raise request_disk, now 10GB, by twice its size",
+        "request_disk = 25GB, was 10GB: the image is on the job's disk now; the size of "
+        f"{URL} cannot be seen from here: 15GB of the disk are for it",
     )
     for name, old in before.items():
         lines = (made / name).read_text().splitlines()
         changed = [(a, b) for a, b in zip(old.splitlines(), lines, strict=True) if a != b]
-        assert [b for _, b in changed] == [f"container_image   = {URL}", "image_guard = True"]
-    project.use_image(before["train.sub"].split('+SingularityImage = "')[1].split('"')[0], project.submit_files(made))
-    assert {name: (made / name).read_text() for name in before} == before
+        wanted = [f"container_image   = {URL}", "image_guard = True", "request_disk         = 25GB"]
+        assert [b for _, b in changed] == wanted
+    cvmfs = before["train.sub"].split('+SingularityImage = "')[1].split('"')[0]
+    (change, *_) = project.use_image(cvmfs, project.submit_files(made))
+    assert "request_disk = 25GB is left as it is, and may be lower by twice the image's size" in change.notes[0]
+    back = {name: re.sub(r"(request_disk\s+)= 10GB", r"\1= 25GB", text) for name, text in before.items()}
+    assert {name: (made / name).read_text() for name in before} == back
+
+
+@pytest.mark.parametrize(("asked", "then"), [("10GB", "14GB"), ("512MB", "4608MB"), ("$(x)", "$(x)"), ("", "")])
+def test_use_adds_an_image_whose_size_is_known_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, then: str
+) -> None:
+    monkeypatch.setenv("OSGDL_OSPOOL", str(tmp_path / "ospool"))
+    sif = tmp_path / URL.removeprefix("osdf:///")
+    sif.parent.mkdir(parents=True)
+    sif.touch()
+    os.truncate(sif, 2 * 2**30)
+    file = tmp_path / "a.sub"
+    line = "request_disk = {}\n" if asked else "{}"
+    file.write_text(f'+SingularityImage = "{CVMFS}"\n{line.format(asked)}requirements = True\nqueue\n')
+    (change,) = project.use_image(URL, [file])
+    assert file.read_text() == f"container_image   = {URL}\n{line.format(then)}requirements = True\nqueue\n"
+    assert f"was {asked}:" in change.notes[0] or f"now {asked or 'not set'}" in change.notes[0]
 
 
 def test_use_never_leaves_both_commands(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_done_again_it_changes_nothing(folder: Path) -> None:
 
 def test_a_script_of_ones_own(tmp_path: Path) -> None:
     """All that staging writes, into training-job's train.sub and out of it again."""
-    folder = project.new("training-job", {"username": "jane"}, tmp_path, ask=False)
+    given = {"username": "jane", "ospool_project": "BrainTumours"}
+    folder = project.new("training-job", given, tmp_path, ask=False)
     train = folder / "train.sub"
     before, lines = comments(train), train.read_text().split("\n")
     one, two = manifests.make(2), manifests.make(3)
