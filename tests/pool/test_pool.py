@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from submit import image_build, pool_root, sites
+from submit import image_build, image_push, pool, pool_root, project, sites
 from tests.conftest import Condor
 from tests.pool.conftest import render, submit
 
@@ -119,6 +120,22 @@ def test_a_sif_is_built_sent_and_run(condor: Condor, folder: Path) -> None:
     job = submit(condor, folder, "env.sub")
     assert job.wait("done", "held", seconds=180).exit_code == 0, job.log.read_text()
     assert "IMAGE small.sif" in (folder / "logs" / f"{job.cluster}.out").read_text()
+    # from the OSDF, as on the OSPool
+    url = image_push.push(folder / "small.sif", None, lambda done, total: None, local=True)
+    project.use_image(url, [folder / "env.sub"])
+    job = submit(condor, folder, "env.sub")
+    assert job.wait("done", "held", seconds=180).exit_code == 0, job.log.read_text()
+    assert f"IMAGE {Path(url).name}" in (folder / "logs" / f"{job.cluster}.out").read_text()
+
+
+def test_down_asks_first_where_a_job_would_be_lost(condor: Condor, tmp_path: Path) -> None:
+    (tmp_path / "held.sub").write_text("executable = /bin/true\nhold = True\nlog = held.log\nqueue\n")
+    cluster = condor.run(["condor_submit", "-terse", "held.sub"], cwd=tmp_path).stdout.split(".")[0]
+    command = ["script", "-qefc", f"{sys.executable} -m submit pool down", "/dev/null"]
+    done = subprocess.run(command, input="n\n", capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert re.search(r"\d+ jobs? (is|are) in its queue, and would be lost\. Stop\? \[y/N\]", done.stdout)
+    assert done.returncode == 1 and pool.init_pid()
+    condor.run(["condor_rm", cluster], cwd=tmp_path)
 
 
 def test_a_mig_slice_is_named_as_one(condor: Condor, image: str, folder: Path) -> None:

@@ -25,7 +25,9 @@ SIZE = (32, 32, 32)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with four phantoms in data/."""
-    folder = project.new("unet-segmentation", {"ospool_project": "BrainTumours"}, tmp_path_factory.mktemp("made"), ask=False)
+    folder = project.new(
+        "unet-segmentation", {"ospool_project": "BrainTumours"}, tmp_path_factory.mktemp("made"), ask=False
+    )
     phantom.write(folder / "data", phantom.parts(4, None), 1, "brats2021", SIZE)
     return folder
 
