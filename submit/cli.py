@@ -160,9 +160,8 @@ def pool_down(
     from submit import pool
 
     if not yes and sys.stdin.isatty() and (jobs := pool.unfinished()):
-        typer.confirm(
-            f"{jobs} job{'s are' if jobs > 1 else ' is'} in its queue, and would be lost. Stop?", abort=True, err=True
-        )
+        count = "a job is" if jobs == 1 else f"{jobs} jobs are"
+        typer.confirm(f"{count} in its queue, and would be lost. Stop?", abort=True, err=True)
     _say("the pool is down" if pool.down() else "the pool was not up")
 
 

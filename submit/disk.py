@@ -105,8 +105,8 @@ def request(disk: Disk, job: Submission) -> tuple[str | None, list[str]]:
 
 
 def with_image(job: Submission) -> tuple[str | None, str]:
-    """The new request_disk of a submit file whose image was on CVMFS and is no longer, None where it stays; and what its
-    user should know.
+    """The new request_disk of a submit file whose image is no longer on CVMFS, None where it stays; and what its user
+    should know.
     """
     asked, (more, known) = job.raw("request_disk"), of_image(job)
     gib = math.ceil(more / GIB)
