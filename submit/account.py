@@ -95,6 +95,8 @@ def _used(starts: list[Start], ad: Mapping[str, Any], gpus: int) -> dict[str, fl
     found = {}
     for name in RESOURCES:
         known = [(start.used[name], start.seconds) for start in starts if name in start.used]
+        if name == "Memory":  # no program takes none: HTCondor could not see it, as in the local pool
+            known = [(value, seconds) for value, seconds in known if value]
         whole = sum(seconds for _, seconds in known)
         if name in _MEANS and whole:
             found[name] = sum(value * seconds for value, seconds in known) / whole

@@ -117,6 +117,8 @@ def test_use_is_weighed_by_time() -> None:
         "CpusUsage": "?",
     }
     assert set(of(account.of_job(history(stay(0, 9)), ad, "x.log", 0)).uses) == {"GPUs", "GPUsMemory"}
+    unseen = account.of_job(history(stay(0, 9, used={"Memory": 0.0}, asked={"Memory": 8192.0})), {}, "x.log", 0)
+    assert unseen.used == {}, "that a program takes no memory says that nobody could see it"
     told = account.of_job(history(stay(0, 9, gpus=2)), {"RequestGPUs": 2, "ChirpOsgdlGpuUse": 0.4}, "x.log", 0)
     assert told.used == {"GPUs": 0.8}
 
