@@ -222,7 +222,7 @@ def image_use(
         str, typer.Option("--syntax", help="automatic, +SingularityImage or container_image.")
     ] = "automatic",
 ) -> None:
-    """Change submit files to another image, and to the right command for it; your comments stay.
+    """Change submit files to another image, the command for it, and the disk that it needs; your comments stay.
 
     Example: osgdl image use osdf:///ospool/ap40/data/jane/unet-3f9a1c.sif
     """
