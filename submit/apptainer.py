@@ -17,7 +17,8 @@ from submit.errors import ImageError, ToolMissing
 _OWN_TMP = Path("tmp")
 _STEP_SECONDS = 0.5
 _SHOWN = 60  # characters of the last line
-_TAIL_BYTES = 4000
+_TAIL_BYTES = 100_000  # pip's list of what it installed is one long line
+_NO_REGISTRY = re.compile(r"no such host|dial tcp|i/o timeout|connection refused")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -68,10 +69,14 @@ def build(
         while code is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = building.wait(_STEP_SECONDS)
-            step(f"building, {_tail(log, 1)[-_SHOWN:]}", 0, 0)
+            step(f"building, {_tail(log, 1)[:_SHOWN]}", 0, 0)
     if code:
+        said = _tail(log, 4)
+        ended = f"exit code {code}" if code > 0 else f"signal {-code}: did the pool go down"
+        mend = " No registry of images can be reached from here: for the local pool, --cpu needs none."
         raise ImageError(
-            f"{definition}: apptainer build ended with exit code {code}: {_tail(log, 4)}; whole output: {log}"
+            f"{target}: apptainer build ended with {ended}: {said}; whole output: {log}."
+            f"{mend * bool(_NO_REGISTRY.search(said))}"
         )
 
 

@@ -16,7 +16,9 @@ def text(found: Sequence[Finding], files: int) -> str:
         lines.append(f"    {finding.fix}  [{finding.doc}]")
     errors = sum(finding.rule.severity == ERROR for finding in found)
     mends = sum(bool(finding.edits) for finding in found)
-    total = f"{files} file{'s' * (files != 1)}: {errors} errors, {len(found) - errors} warnings"
+    counts = {"file": files, "error": errors, "warning": len(found) - errors}
+    one, two, three = (f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+    total = f"{one}: {two}, {three}"
     return "\n".join([*lines, total + (f"; --fix mends {mends}" if mends else "")])
 
 

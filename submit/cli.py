@@ -155,13 +155,12 @@ def pool_down(
 ) -> None:
     """Stop the pool: no process and no mount stays. The file system and the images are kept for the next time.
 
-    On a terminal it asks first where jobs are in the queue: they go with it.
+    On a terminal it asks first where jobs are in its queue, or an image is being built: they go with it.
     """
     from submit import pool
 
-    if not yes and sys.stdin.isatty() and (jobs := pool.unfinished()):
-        count = "a job is" if jobs == 1 else f"{jobs} jobs are"
-        typer.confirm(f"{count} in its queue, and would be lost. Stop?", abort=True, err=True)
+    if not yes and sys.stdin.isatty() and (lost := pool.at_work()):
+        typer.confirm(f"{lost}, and would be lost. Stop?", abort=True, err=True)
     _say("the pool is down" if pool.down() else "the pool was not up")
 
 

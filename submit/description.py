@@ -62,6 +62,11 @@ def _unsure(commands: list[Command], start: int) -> list[Command]:
     return [*commands[:start], *(replace(command, unless="") for command in commands[start:])]
 
 
+MOST_BYTES = 64_000_000  # a list of a million jobs in the file itself has fewer
+_HEAD = 4096
+_BINARY = re.compile(rb"\0{8}")
+
+
 class Description:
     """The text of a submit file.
 
@@ -77,9 +82,16 @@ class Description:
 
     @classmethod
     def read(cls, path: Path) -> Description:
-        """The file at `path`; bytes that are not UTF-8 survive. Raises KitError when it cannot be read."""
+        """The file at `path`; bytes that are not UTF-8 survive. KitError when it is unreadable or no text."""
         try:
-            return cls(path.read_bytes().decode("utf-8", "surrogateescape"), path)
+            with path.open("rb") as file:
+                held = file.read(MOST_BYTES + 1)
+            if len(held) > MOST_BYTES or _BINARY.search(held[:_HEAD]):
+                raise KitError(
+                    f"{path}: {path.stat().st_size:,} bytes that are no submit file's; text is wanted. "
+                    "Name one, such as train.sub."
+                )
+            return cls(held.decode("utf-8", "surrogateescape"), path)
         except OSError as fault:
             raise KitError(
                 f"{path}: {fault.strerror}; want a submit file. Name one that is there, such as train.sub."

@@ -105,18 +105,23 @@ def request(disk: Disk, job: Submission) -> tuple[str | None, list[str]]:
 
 
 def with_image(job: Submission) -> tuple[str | None, str]:
-    """The new request_disk of a submit file whose image is no longer on CVMFS, None where it stays; and what its user
-    should know.
+    """The new request_disk of a submit file whose image is not on CVMFS, None where it stays; and what its user should
+    know. It is only raised: to what the templates ask without an image, and the image.
     """
-    asked, (more, known) = job.raw("request_disk"), of_image(job)
-    gib = math.ceil(more / GIB)
+    asked, (image, known) = job.raw("request_disk"), of_image(job)
+    wanted = gpus.DISK + math.ceil(image / GIB) * 1024
+    parts = f"{size(gpus.DISK)} for data and results, the rest for the image"
+    parts += ", packed and, where a site cannot mount it, unpacked" if known else f"; {_guessed(job)}"
     try:
         there = mebibytes(asked)
     except ValueError:
-        return None, f"the image needs {gib}GB of the job's disk now: raise request_disk, now {asked or 'not set'}"
-    wanted = size(there + gib * 1024)
-    said = "packed, and unpacked beside it where a site cannot mount it" if known else _guessed(job)
-    return wanted, f"request_disk = {wanted}, was {asked}: the image is on the job's disk now; {said}"
+        return (
+            None,
+            f"the image lies on the job's disk: request_disk, now {asked or 'not set'}, of {size(wanted)} would do",
+        )
+    if there >= wanted:
+        return None, ""
+    return size(wanted), f"request_disk = {size(wanted)}, was {asked}: {parts}"
 
 
 def _guessed(job: Submission) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from submit import apptainer, namespace, pool, pool_root
 from submit.errors import KitError
+from submit.origin import ospool
 
 PROJECT_MAP = Path("/etc/condor/UserToProjectMap.txt")  # OSPool guide, FAQ
-OSPOOL = Path("/ospool")
 CVMFS = Path("/cvmfs/singularity.opensciencegrid.org")
 # /ospool/AP/data/USER (OSPool guide, osdf.md); more on request
 QUOTA_GB = 100
@@ -83,12 +83,12 @@ def project() -> Finding:
 def osdf() -> Finding:
     """The user's folder on the OSDF, and its room."""
     user = getpass.getuser()
-    folders = [folder for folder in OSPOOL.glob(f"*/data/{user}") if os.access(folder, os.W_OK)]
+    folders = [folder for folder in ospool().glob(f"*/data/{user}") if os.access(folder, os.W_OK)]
     if not folders:
         return Finding(
             name="OSDF",
             state="missing",
-            found=f"no writable {OSPOOL}/AP/data/{user}",
+            found=f"no writable {ospool()}/AP/data/{user}",
             todo="images and data above 1 GB go there; it exists on access points of the OSPool",
             purpose="OSPool",
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from submit import check, check_table, preview, preview_table, runs, schedd
+from submit import check, check_table, osdf_local, preview, preview_table, runs, schedd
 from submit.errors import KitError, NoMatch, wrong
 from submit.findings import ERROR, Finding
 from submit.preview import Preview
@@ -17,7 +17,7 @@ from submit.rendering import version
 from submit.rules import syntax
 from submit.rules.sent import there, varies
 from submit.runs import Input, Run
-from submit.submission import Submission, assignments
+from submit.submission import PLACEHOLDERS, Submission, assignments
 
 Ask = Callable[[str], str]  # a question; what was typed
 Say = Callable[[str], None]
@@ -49,6 +49,13 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
     reason = _past_errors(check.check([file], given), file, force, ask, say)
     if job:
         _refuse_missing(job, force)
+        if schedd.is_local(local):
+            _refuse_not_in_local_osdf(job, force)
+        elif job.string("+ProjectName") in PLACEHOLDERS:
+            raise KitError(
+                f"{file}:{job.line('+ProjectName')}: +ProjectName = {job.value('+ProjectName')} stands for yours, not "
+                "submitted; a project of the OSPool is wanted. See `grep $USER /etc/condor/UserToProjectMap.txt`."
+            )
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)
     digest = runs.sha256(file)
@@ -87,7 +94,7 @@ def _refuse_lost(job: Submission, given: Mapping[str, str]) -> None:
         known = name.lower() in used or name.lower().startswith(("+", "my.", "request_"))
         if not known and job.safe_lines == job.lines:  # what an include brings is not seen from here
             near = get_close_matches(name.lower(), sorted(used), n=1)
-            mend = f"Did you mean {near[0]}?" if near else "Leave it out"
+            mend = f"The nearest that counts is {near[0]}" if near else "Leave it out"
             raise KitError(wrong(name, value, f"nothing in {job.path} uses it", "a name that counts is wanted", mend))
 
 
@@ -100,6 +107,20 @@ def _refuse_missing(job: Submission, force: str) -> None:
         raise KitError(
             f"{job.path}:{job.line('transfer_input_files')}: there is no {', '.join(missing)}, not submitted; what the "
             'job is sent is wanted. Put it there, name another (data=FOLDER), or say why: --force "REASON"'
+        )
+
+
+def _refuse_not_in_local_osdf(job: Submission, force: str) -> None:
+    """Objects of the real OSDF, which the local pool does not see: the job would be held."""
+    named = [one.text for one in job.inputs if not varies(job, one.text)]
+    if job.image and job.image.kind == "osdf":
+        named.append(job.image_reference)
+    objects = [text for text in named if text.startswith(osdf_local.URL)]
+    missing = [text for text in objects if not osdf_local.origin(text.partition("?")[0]).exists()]
+    if missing and not force.strip():
+        raise KitError(
+            f"{job.path}: {', '.join(missing)}: not in the local pool's OSDF, not submitted; what the job is sent is "
+            'wanted. Put it there (osgdl stage --local, osgdl image push --local), or say why: --force "REASON"'
         )
 
 

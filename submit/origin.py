@@ -27,6 +27,13 @@ def ospool() -> Path:
     return Path(os.environ.get("OSGDL_OSPOOL") or "/ospool")
 
 
+def lacks(url: str) -> bool:
+    """Whether the folder of an osdf:///ospool/... URL is mounted here, and has nothing of that name."""
+    inner = url.removeprefix("osdf:///ospool/")
+    place = ospool() / inner
+    return inner != url and place.parent.is_dir() and not place.exists()
+
+
 @dataclass(frozen=True)
 class Room:
     """What still fits: bytes and files, None where nobody can say; `note`: what bounds it, a short clause."""

@@ -26,6 +26,7 @@ from submit.errors import PoolError, ToolMissing
 ENTER = Path(__file__).parent / "data" / "pool" / "enter.sh"
 OSDF_PLUGIN = Path(__file__).parent / "data" / "pool" / "osdf_plugin.py"
 START_SECONDS = 60
+REMOVE_SECONDS = 10
 # The folder is entered inside, where the same path is another mount. /usr, /etc, /var and their kin are the pool's own:
 # the same name there is another folder, and a command in it would do its work in the wrong place.
 ENTER_FOLDER = """
@@ -246,11 +247,25 @@ def unfinished() -> int:
     return len(done.stdout.split())
 
 
+def at_work() -> str:
+    """What would be lost with the pool, in words; "" where nothing would."""
+    jobs = unfinished()
+    found = [f"{jobs} job{'s are' if jobs > 1 else ' is'} in its queue"] * bool(jobs)
+    found += ["an image is being built"] * (init_pid() is not None and pool_root.busy("image"))
+    return " and ".join(found)
+
+
 def down() -> bool:
-    """Stop the pool at once; True when it ran. No process and no mount stays."""
+    """Stop the pool; True when it ran. No process and no mount stays. Its jobs are removed first: their logs say so."""
     pid = init_pid()
     if pid is None:
         return False
+    with contextlib.suppress(PoolError, subprocess.TimeoutExpired):
+        if unfinished():
+            run(["condor_rm", "-all"], cwd=Path("/"), timeout=REMOVE_SECONDS)
+            end = time.monotonic() + REMOVE_SECONDS
+            while unfinished() and time.monotonic() < end:
+                time.sleep(0.2)
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:

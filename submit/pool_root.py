@@ -97,6 +97,18 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
+def busy(name: str) -> bool:
+    """Whether somebody is inside that name now."""
+    try:
+        with (cache() / f"{name}.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def ensure(recipe: str, say: Callable[[str], None]) -> Path:
     """The root folder of `recipe` ("pool" or "base"), made where it isn't there yet (about 40 s).
 

@@ -18,6 +18,7 @@ from submit import answers, disk, images
 from submit.description import Description, key
 from submit.errors import AnswerError, ImageError, wrong
 from submit.images import CONTAINER_IMAGE, SINGULARITY_IMAGE, ImageLines
+from submit.origin import lacks
 from submit.rendering import templates_root
 from submit.submission import PLACEHOLDERS, Submission
 
@@ -182,6 +183,11 @@ def use_image(reference: str, files: list[Path], syntax: str = images.AUTOMATIC)
     changed = []
     for path in files:
         images.check_here(image, path.parent)
+        if lacks(image.reference):
+            raise ImageError(
+                wrong("image", reference, "its folder is here, and has no such file", "want an image that is there",
+                      "Push it, and use the URL this prints: `osgdl image push FILE.sif`")
+            )  # fmt: skip
         description = Description.read(path)
         present = _image_commands(description)
         for extra in present[1:]:  # of both, container_image would win in silence
@@ -203,11 +209,11 @@ def _notes(image: images.Image, old: str, description: Description) -> tuple[str
             "every machine pulls a docker:// image from its registry, which limits pulls: fine for a try; "
             "build a .sif for more"
         )
-    if image.kind != "cvmfs" and "/cvmfs/" in old:
+    if image.kind != "cvmfs":
         wanted, note = disk.with_image(Submission(description))
         if wanted:
             description.set("request_disk", wanted)
-        notes.append(note)
+        notes += [note] * bool(note)
     if image.kind == "cvmfs" and old and "/cvmfs/" not in old:
         notes.append(
             f"the image no longer needs the job's disk: request_disk = {description.get('request_disk')} is left as it "

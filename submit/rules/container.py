@@ -9,6 +9,7 @@ from submit import images
 from submit.findings import Edit, Hit, looks_for
 from submit.images import CONTAINER_IMAGE, LARGEST_SIF_BESIDE, SINGULARITY_IMAGE
 from submit.match import split
+from submit.origin import lacks
 from submit.rules.gpu import known, names
 from submit.submission import Submission
 from submit.transfers import read_script
@@ -121,6 +122,8 @@ def missing_image(job: Submission) -> Iterator[Hit]:
     sent = job.flag("transfer_container", True) and not job.has("initialdir") and job.has(CONTAINER_IMAGE)
     if job.image and job.image.kind == "sif" and sent and not (job.folder / job.image.reference).exists():
         yield Hit(job.line(CONTAINER_IMAGE), f"{CONTAINER_IMAGE}: there is no file {job.image.reference}")
+    elif job.image and job.image_command and lacks(job.image_reference):
+        yield Hit(job.image_command.first, f"{job.image_command.name}: {job.image_reference} is not in its folder")
 
 
 @looks_for("OSG309", Submission)

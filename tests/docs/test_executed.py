@@ -46,6 +46,7 @@ NOT_HERE = {
 # what stands for a reader's own names
 YOURS = {
     "/path/to/patients": "$PATIENTS",
+    "MY_PROJECT": "OSGDL_Tests",
     "/data/USER/": "/data/$USER/",
     "staged/VALIDATION-VIEW.json": '"$(ls -t staged/*-manifest-*.json | head -n 1)"',
     "staged/patients-manifest-HASH.json": '"$(ls staged/patients-manifest-*.json | head -n 1)"',

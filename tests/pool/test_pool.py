@@ -133,7 +133,7 @@ def test_down_asks_first_where_a_job_would_be_lost(condor: Condor, tmp_path: Pat
     cluster = condor.run(["condor_submit", "-terse", "held.sub"], cwd=tmp_path).stdout.split(".")[0]
     command = ["script", "-qefc", f"{sys.executable} -m submit pool down", "/dev/null"]
     done = subprocess.run(command, input="n\n", capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert re.search(r"(a job is|\d+ jobs are) in its queue, and would be lost\. Stop\? \[y/N\]", done.stdout)
+    assert re.search(r"\d+ jobs? (is|are) in its queue, and would be lost\. Stop\? \[y/N\]", done.stdout)
     assert done.returncode == 1 and pool.init_pid()
     condor.run(["condor_rm", cluster], cwd=tmp_path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from submit import check, launch
+from submit import check, launch, pool, schedd
 from submit.cli import app
 from submit.errors import KitError
 from submit.submission import Submission, assignments
@@ -47,7 +47,7 @@ def test_no_file(tmp_path: Path) -> None:
     ("word", "wanted"),
     [
         ("request_cpus=2", r"job.sub:5 sets it too, and that line wins"),
-        ("dta=x", r"nothing in .*job.sub uses it; .* Did you mean data?"),
+        ("dta=x", r"nothing in .*job.sub uses it; .* The nearest that counts is data"),
         ("zzzzzz=x", r"Leave it out"),
         ("data", r"assignment='data': none; NAME=VALUE in one line is wanted"),
         ("data=a\nqueue 5", r"NAME=VALUE in one line is wanted"),
@@ -87,6 +87,28 @@ def test_what_is_sent_must_be_there(job: Path) -> None:
     (job.parent / "patients").mkdir()
     assert "there is no" not in start(job, "data=patients")[1]
     assert "there is no" not in start(job, force="made by then")[1]
+
+
+def test_what_the_local_pool_cannot_see_is_not_sent_there(
+    job: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "osdf:///ospool/ap40/data/jane/x-1.tar"
+    job.write_text(SUB.replace("queue 1", f"transfer_input_files = run.sh, {url}\nqueue 1"))
+    assert f"{url}: not in the local pool's OSDF, not submitted" in start(job, force="")[1]
+    place = pool.osdf() / url.removeprefix("osdf:///")
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert "not in the local pool's OSDF" not in start(job)[1]
+    monkeypatch.setattr(schedd, "is_local", lambda local: False)
+    place.unlink()
+    assert "not in the local pool's OSDF" not in start(job)[1]
+
+
+def test_a_placeholder_is_no_project_of_the_ospool(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.write_text(SUB.replace("queue 1", '+ProjectName = "MY_PROJECT"\nqueue 1'))
+    assert "stands for yours, not submitted" not in start(job)[1], "the local pool takes any"
+    monkeypatch.setattr(schedd, "is_local", lambda local: False)
+    assert re.search(r"job\.sub:\d+: \+ProjectName = \"MY_PROJECT\" stands for yours, not submitted", start(job)[1])
 
 
 def test_errors_stop_it(job: Path) -> None:

@@ -169,7 +169,7 @@ def test_use_changes_the_image_and_its_guard_and_nothing_else(tmp_path: Path, ki
     changes = project.use_image(URL, project.submit_files(made))
     assert [change.path.name for change in changes] == ["evaluate.sub", "predict.sub", "train.sub"]
     assert changes[0].notes == (
-        "request_disk = 25GB, was 10GB: the image is on the job's disk now; the size of "
+        "request_disk = 25GB, was 10GB: 10GB for data and results, the rest for the image; the size of "
         f"{URL} cannot be seen from here: 15GB of the disk are for it",
     )
     for name, old in before.items():
@@ -184,7 +184,9 @@ def test_use_changes_the_image_and_its_guard_and_nothing_else(tmp_path: Path, ki
     assert {name: (made / name).read_text() for name in before} == back
 
 
-@pytest.mark.parametrize(("asked", "then"), [("10GB", "14GB"), ("512MB", "4608MB"), ("$(x)", "$(x)"), ("", "")])
+@pytest.mark.parametrize(
+    ("asked", "then"), [("10GB", "14GB"), ("512MB", "14GB"), ("40GB", "40GB"), ("$(x)", "$(x)"), ("", "")]
+)
 def test_use_adds_an_image_whose_size_is_known_to_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, then: str
 ) -> None:
@@ -198,7 +200,16 @@ def test_use_adds_an_image_whose_size_is_known_to_the_disk(
     file.write_text(f'+SingularityImage = "{CVMFS}"\n{line.format(asked)}requirements = True\nqueue\n')
     (change,) = project.use_image(URL, [file])
     assert file.read_text() == f"container_image   = {URL}\n{line.format(then)}requirements = True\nqueue\n"
-    assert f"was {asked}:" in change.notes[0] or f"now {asked or 'not set'}" in change.notes[0]
+    said = {"40GB": "", "$(x)": "now $(x), of 14GB would do", "": "now not set, of 14GB would do"}
+    assert said.get(asked, f"was {asked}:") in "".join(change.notes)
+    (again,) = project.use_image(URL, [file])
+    assert again.notes == (change.notes if asked in ("$(x)", "") else ()), "the second time changes nothing"
+    os.truncate(sif, 5 * 2**30)  # another, larger one
+    project.use_image(URL, [file])
+    assert "request_disk = 20GB" in file.read_text() or then not in ("14GB",)
+    sif.unlink()
+    with pytest.raises(ImageError, match=r"its folder is here, and has no such file; .*osgdl image push FILE\.sif"):
+        project.use_image(URL, [file])
 
 
 def test_use_never_leaves_both_commands(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from submit import check, findings
+from submit import check, description, findings
 from submit.errors import KitError
 from submit.findings import Finding
 from submit.rules import load
@@ -185,6 +185,24 @@ def test_a_check_runs_nothing_that_the_file_names(text: str, tmp_path: Path) -> 
     (tmp_path / "other.inc").write_text("include command : touch ran\n")
     check.check([put(tmp_path, text)])
     assert not (tmp_path / "ran").exists()
+
+
+def test_an_image_is_looked_for_where_the_osdf_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path, (HERE / "cases" / "OSG308" / "good.sub").read_text())
+    monkeypatch.setenv("OSGDL_OSPOOL", str(tmp_path / "ospool"))
+    assert "OSG308" not in found(path), "nobody can see it from here"
+    folder = tmp_path / "ospool/ap40/data/jane"
+    folder.mkdir(parents=True)
+    assert "OSG308" in found(path)
+    (folder / "net-v1.sif").touch()
+    assert "OSG308" not in found(path)
+
+
+def test_an_image_is_no_submit_file(tmp_path: Path) -> None:
+    for head in (b"#!/usr/bin/env run-singularity\n" + bytes(100), b"a" * description.MOST_BYTES):
+        (tmp_path / "x.sif").write_bytes(head + b"\n\n")
+        with pytest.raises(KitError, match=r"x\.sif: [\d,]+ bytes that are no submit file's; text is wanted"):
+            check.check([tmp_path / "x.sif"])
 
 
 def test_what_an_included_file_sets_is_not_missing(tmp_path: Path) -> None:
