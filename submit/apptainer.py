@@ -66,10 +66,14 @@ def build(
                 words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **there}
             )
         code = None
-        while code is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = building.wait(_STEP_SECONDS)
-            step(f"building, {_tail(log, 1)[:_SHOWN]}", 0, 0)
+        try:
+            while code is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = building.wait(_STEP_SECONDS)
+                step(f"building, {_tail(log, 1)[:_SHOWN]}", 0, 0)
+        finally:
+            if code is None:
+                building.kill()
     if code:
         said = _tail(log, 4)
         ended = f"exit code {code}" if code > 0 else f"signal {-code}: did the pool go down"
