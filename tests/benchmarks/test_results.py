@@ -8,10 +8,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import gpu, pairs, quality, results, run
+from benchmarks import gpu, pairs, photons, quality, results, run
 from benchmarks.results import Result
 
 REPO = Path(__file__).parents[2]
@@ -46,6 +47,14 @@ def test_what_is_kept_in_the_repository() -> None:
         assert command and command[1] in run.BENCHES, found
         if found["ratio"] is None:
             assert found["details"]["note"]
+
+
+def test_what_the_arithmetic_allows() -> None:
+    """33.5e12 lanes times clock of an H100 SXM: half of the 67 TFLOP/s of its data sheet, a multiply-add being two."""
+    known = {"compute_capability_major_nv": 9, "compute_capability_minor_nv": 0}
+    h100 = SimpleNamespace(**known, max_compute_units=132, max_clock_frequency=1980)
+    assert photons.lanes_hz(h100) == pytest.approx(67e12 / 2, rel=0.01)
+    assert photons.lanes_hz(SimpleNamespace(max_compute_units=64, max_clock_frequency=2000)) == 0, "not NVIDIA's"
 
 
 def test_every_bench_is_there() -> None:
