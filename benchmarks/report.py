@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import event_logs
 from benchmarks.pairs import BUILD
 from benchmarks.results import Result, report
-from benchmarks.watch import peer
+from benchmarks.watch import THEIRS, reading
 
 COMMAND = "make bench BENCH=report"
 LIMIT_S, PAGE_MB = 15.0, 3.0
@@ -52,7 +52,7 @@ def main() -> None:
         folder = Path(name)
         # the generator's idle and removed jobs have few events
         logs = event_logs.write(folder / "logs", options.jobs, int(options.events * 1.06), options.logs)
-        count, reading = peer(logs)
+        count, theirs = reading(THEIRS, folder, logs)
         saved, page, table = folder / "ads.json", folder / "r.html", folder / "r.csv"
         saved.write_text(json.dumps(ads(options.jobs, options.logs)))
         words = ["report", str(folder), "--ads", str(saved), "--html", str(page), "--csv", str(table), "--json"]
@@ -66,7 +66,7 @@ def main() -> None:
     if not said["jobs"] == rows == options.jobs or abs(sum(said["seconds"].values()) - said["slot_s"]) > 1:
         raise SystemExit(f"{said['jobs']} jobs, {rows} rows, {said['seconds']}, {said['slot_s']}")
     about = {"jobs": options.jobs, "events": count, "logs": options.logs, "memory_mb": round(used.ru_maxrss / 1024)}
-    about |= {"load": round(os.getloadavg()[0], 1), "htcondor2_reads_s": round(reading, 2)}
+    about |= {"load": round(os.getloadavg()[0], 1), "htcondor2_reads_s": round(theirs, 2)}
     name = f"osgdl report, {options.jobs} jobs"
     report(
         Result(f"{name}: page, CSV and JSON", took, LIMIT_S, LIMIT_S / took, 1.0, "s", COMMAND, about),

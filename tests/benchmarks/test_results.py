@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,9 +58,9 @@ def test_what_the_arithmetic_allows() -> None:
     assert photons.lanes_hz(SimpleNamespace(max_compute_units=64, max_clock_frequency=2000)) == 0, "not NVIDIA's"
 
 
-def test_every_bench_is_there() -> None:
-    for name in run.BENCHES:
-        assert (REPO / "benchmarks" / f"{name}.py").exists()
+@pytest.mark.parametrize("name", run.BENCHES)
+def test_every_bench_is_there(name: str) -> None:
+    assert import_module(f"benchmarks.{name}").main
 
 
 def test_an_unknown_bench(capsys: pytest.CaptureFixture[str]) -> None:
