@@ -51,10 +51,11 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
         _refuse_missing(job, force)
         if schedd.is_local(local):
             _refuse_not_in_local_osdf(job, force)
-        elif job.string("+ProjectName") in PLACEHOLDERS:
+        elif job.string("+ProjectName") in PLACEHOLDERS and not force.strip():
             raise KitError(
                 f"{file}:{job.line('+ProjectName')}: +ProjectName = {job.value('+ProjectName')} stands for yours, not "
-                "submitted; a project of the OSPool is wanted. See `grep $USER /etc/condor/UserToProjectMap.txt`."
+                "submitted; a project of the OSPool is wanted. See `grep $USER /etc/condor/UserToProjectMap.txt`, or say "
+                'why: --force "REASON"'
             )
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from submit import image_push, origin_pelicanfs, pool
+from submit import image_push, origin_pelicanfs, pool, pool_root
 from submit.errors import ImageError
 
 
@@ -83,3 +83,10 @@ def test_what_cannot_be_pushed_is_said(
     monkeypatch.setenv("OSGDL_OSPOOL", str(tmp_path / "elsewhere"))
     with pytest.raises(ImageError, match="on this machine; want one folder"):
         image_push.push(sif, None, lambda done, total: None)
+
+
+def test_a_build_is_seen_by_others(cache: Path) -> None:
+    assert not pool_root.busy("image"), "no lock was ever made"
+    with pool_root.locked("image"):
+        assert pool_root.busy("image")
+    assert not pool_root.busy("image")

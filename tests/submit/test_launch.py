@@ -109,6 +109,7 @@ def test_a_placeholder_is_no_project_of_the_ospool(job: Path, monkeypatch: pytes
     assert "stands for yours, not submitted" not in start(job)[1], "the local pool takes any"
     monkeypatch.setattr(schedd, "is_local", lambda local: False)
     assert re.search(r"job\.sub:\d+: \+ProjectName = \"MY_PROJECT\" stands for yours, not submitted", start(job)[1])
+    assert "stands for yours, not submitted" not in start(job, force="it is its name")[1]
 
 
 def test_errors_stop_it(job: Path) -> None:

@@ -206,7 +206,7 @@ def test_use_adds_an_image_whose_size_is_known_to_the_disk(
     assert again.notes == (change.notes if asked in ("$(x)", "") else ()), "the second time changes nothing"
     os.truncate(sif, 5 * 2**30)  # another, larger one
     project.use_image(URL, [file])
-    assert "request_disk = 20GB" in file.read_text() or then not in ("14GB",)
+    assert "request_disk = 20GB" in file.read_text() or then != "14GB"
     sif.unlink()
     with pytest.raises(ImageError, match=r"its folder is here, and has no such file; .*osgdl image push FILE\.sif"):
         project.use_image(URL, [file])
