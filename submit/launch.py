@@ -54,8 +54,8 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
         elif job.string("+ProjectName") in PLACEHOLDERS and not force.strip():
             raise KitError(
                 f"{file}:{job.line('+ProjectName')}: +ProjectName = {job.value('+ProjectName')} stands for yours, not "
-                "submitted; a project of the OSPool is wanted. See `grep $USER /etc/condor/UserToProjectMap.txt`, or say "
-                'why: --force "REASON"'
+                "submitted; a project of the OSPool is wanted. See `grep $USER /etc/condor/UserToProjectMap.txt`, "
+                'or say why: --force "REASON"'
             )
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)
