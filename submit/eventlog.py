@@ -256,7 +256,7 @@ class Reader:
         while True:
             size = min(block, length - self._at)
             file.seek(self._at)
-            found, taken = events.parse(file.read(size))
+            found, taken = events.parse(file.read(size), without=IMAGE_SIZE)
             yield from found
             self._at += taken
             if size < block:
@@ -268,7 +268,7 @@ class Reader:
             self.coming.add(event.cluster)
         elif event.type == CLUSTER_REMOVE:
             self.coming.discard(event.cluster)
-        if event.proc < 0 or event.type == IMAGE_SIZE:
+        if event.proc < 0:
             return
         name = (event.cluster, event.proc)
         changed.add(name)

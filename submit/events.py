@@ -10,7 +10,7 @@ Formats: HTCondor's condor_event.cpp (`formatBody`, `readEvent`); names of attri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,10 @@ SHADOW_EXCEPTION, REMOTE_ERROR, DISCONNECTED, RECONNECTED, RECONNECT_FAILED, TRA
 CLUSTER_SUBMIT, CLUSTER_REMOVE = 35, 36  # of jobs that are materialised one after the other
 IMAGE_SIZE = 6
 RESOURCES = ("Cpus", "Memory", "Disk", "GPUs", "GPUsMemory")  # of the table at the end of a run
+# each as some versions write it, too
+_SPELLINGS = [(name, (name, name.replace("GPUs", "Gpus")) if "GPUs" in name else (name,)) for name in RESOURCES]
+_USED = [(name, [f"{one}Usage" for one in spellings]) for name, spellings in _SPELLINGS]
+_ASKED = [(name, [f"Request{one}" for one in spellings]) for name, spellings in _SPELLINGS]
 
 END = b"\n...\n"  # of every event
 _HEAD = re.compile(r"(\d{3}) \((\d+)\.(-?\d+)\.-?\d+\) (\d{4}-\d\d-\d\d[ T]\S+|\d\d/\d\d \S+) ?(.*)", re.DOTALL)
@@ -57,20 +61,26 @@ class Event:
         return value
 
 
-def parse(data: bytes) -> tuple[Iterator[Event], int]:
-    """The whole events at the start of `data`, and how many bytes they take; what follows is not written yet."""
+def parse(data: bytes, without: int = -1) -> tuple[Iterator[Event], int]:
+    """The whole events at the start of `data`, and how many bytes they take; what follows is not written yet.
+
+    `without`: those of this number are left out (a third of a long log are IMAGE_SIZE).
+    """
     end = data.rfind(END)
     if end < 0:
         return iter(()), 0
     end += len(END)
-    return _events(data[:end].decode("utf-8", "replace")), end
+    return _events(data[:end].decode("utf-8", "replace"), f"{without:03} ("), end
 
 
-def _events(text: str) -> Iterator[Event]:
+def _events(text: str, without: str) -> Iterator[Event]:
     for whole in text.split("\n...\n"):
-        found, again = _HEAD.match(whole), _AGAIN.search(whole, 1)
-        if again:  # after a torn event, or rubbish: of all that begin here, the last is whole
-            found = _HEAD.match(whole, [match.start() for match in _AGAIN.finditer(whole)][-1])
+        begin = 0
+        if _AGAIN.search(whole, 1):  # after a torn event, or rubbish: of all that begin here, the last is whole
+            begin = [match.start() for match in _AGAIN.finditer(whole)][-1]
+        if whole.startswith(without, begin):
+            continue
+        found = _HEAD.match(whole, begin)
         if found is None:
             continue
         kind, cluster, proc, when, body = found.groups()
@@ -124,14 +134,18 @@ def gpu(properties: Mapping[str, Any]) -> tuple[str, int]:
 
 def resources(event: Any) -> tuple[dict[str, float], dict[str, float]]:
     """What the table at the end of a run says was used, and was asked for: `Memory` in MB, `Disk` in KB, `GPUs`, ..."""
-    used, asked = {}, {}
-    for name in RESOURCES:
-        named = name.replace("GPUs", "Gpus")  # as some versions write it
-        if (value := event.get(f"{name}Usage", event.get(f"{named}Usage"))) is not None:
-            used[name] = float(value)
-        if (value := event.get(f"Request{name}", event.get(f"Request{named}"))) is not None:
-            asked[name] = float(value)
-    return used, asked
+    return _numbers(event, _USED), _numbers(event, _ASKED)
+
+
+def _numbers(event: Any, names: Sequence[tuple[str, Sequence[str]]]) -> dict[str, float]:
+    """What the event has under the first of each one's spellings."""
+    found = {}
+    for name, spellings in names:
+        for spelling in spellings:
+            if (value := event.get(spelling)) is not None:
+                found[name] = float(value)
+                break
+    return found
 
 
 def _slot(text: str) -> str:
@@ -144,6 +158,8 @@ def _value(text: str) -> Any:
     text = text.strip()
     if text[:1] == '"' and text[-1:] == '"' and len(text) > 1:
         return re.sub(r"\\(.)", r"\1", text[1:-1]) if "\\" in text else text[1:-1]
+    if text[:1] in "[{":
+        return text
     try:
         return float(text) if "." in text or "E" in text else int(text)
     except ValueError:
