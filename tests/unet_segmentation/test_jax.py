@@ -18,7 +18,9 @@ QUICK = "everything_is_there or left_and_came_back or context or 3-D"
 @pytest.mark.slow
 @pytest.mark.xdist_group("exactness")
 @pytest.mark.parametrize("name", ["augment", "model", "train", "train_refused"])
-def test_the_same_tests_pass(name: str, request: pytest.FixtureRequest) -> None:
+def test_the_same_tests_pass(
+    name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Of the trainings, which compile for long, all in the soak alone."""
     pytest.importorskip("jax")
     soak = request.config.getoption("--soak")
@@ -27,7 +29,13 @@ def test_the_same_tests_pass(name: str, request: pytest.FixtureRequest) -> None:
     some = name == "train" and not soak
     chosen = f"{OTHERWISE} and ({QUICK})" if some else OTHERWISE
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-k", chosen]
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    compiled = tmp_path_factory.getbasetemp() / "jax"  # what one test compiled serves the next
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     done = subprocess.run([*command, str(HERE / f"test_{name}.py")], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     print(done.stdout.splitlines()[-1])
