@@ -8,7 +8,7 @@ chain begins, until enough kills are counted. What is killed where is drawn so t
     when     start-up, training, saving (between the first and the last byte of a checkpoint), the end
              (scores, pictures)
 
-`--soak`: 200 kills with TensorFlow, half in float32 and half in bfloat16, and 20 with JAX; without it a twentieth and a tenth.
+`--soak`: 200 kills with TensorFlow, half in float32 and half in bfloat16, and 20 with JAX; without it 10 and 2.
 """
 
 from __future__ import annotations
