@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,15 @@ def jobs(
     else:
         names = sorted(name for name, job in known.histories.items() if _told_of(job, moment))
     ads = _ads(names, known.logs, local) if ask and len(names) <= MOST_ADS else {}
-    return _explained(names, known, moment, ads)
+    told = _explained(names, known, moment, ads)
+    if not schedd.is_local(local):
+        return told
+    here_alone = {f"{cluster}.{proc}" for cluster, proc in ads}
+    return [_in_local_pool(one) if one.job in here_alone else one for one in told]
+
+
+def _in_local_pool(told: Told) -> Told:
+    return replace(told, cause=replace(told.cause, mend=schedd.in_local_pool(told.cause.mend)))
 
 
 def _named(match: re.Match[str], known: Jobs, places: Sequence[Path]) -> list[Name]:

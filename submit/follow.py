@@ -85,7 +85,7 @@ def follow(log: Path, cluster: int, show: Callable[[eventlog.JobHistory, Progres
                 idle_since = time.monotonic()
         if time.monotonic() - idle_since > IDLE_SECONDS:
             if why := why_idle(cluster):
-                raise NoMatch(f"{why}. Still queued: condor_rm {cluster}")
+                raise NoMatch(f"{why}. Still queued: osgdl pool exec -- condor_rm {cluster}")
             idle_since = time.monotonic()
         time.sleep(1)
 

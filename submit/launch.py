@@ -17,10 +17,11 @@ from submit.rendering import version
 from submit.rules import syntax
 from submit.rules.sent import there, varies
 from submit.runs import Input, Run
-from submit.submission import PLACEHOLDERS, Submission, assignments
+from submit.submission import Submission, assignments
 
 Ask = Callable[[str], str]  # a question; what was typed
 Say = Callable[[str], None]
+NO_PROJECT = "OSG622"  # a placeholder stands there
 IMAGES = ("container_image", "+SingularityImage", "docker_image")
 
 
@@ -46,17 +47,11 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
     job = None if dag else Submission.read(file, given)
     if job:
         _refuse_lost(job, given)
-    reason = _past_errors(check.check([file], given), file, force, ask, say)
+    reason = _past_errors(check.check([file], given), file, schedd.is_local(local), force, ask, say)
     if job:
         _refuse_missing(job, force)
         if schedd.is_local(local):
             _refuse_not_in_local_osdf(job, force)
-        elif job.string("+ProjectName") in PLACEHOLDERS and not force.strip():
-            raise KitError(
-                f"{file}:{job.line('+ProjectName')}: +ProjectName = {job.value('+ProjectName')} stands for yours, not "
-                "submitted; a project of the OSPool is wanted. See `grep $USER /etc/condor/UserToProjectMap.txt`, "
-                'or say why: --force "REASON"'
-            )
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)
     digest = runs.sha256(file)
@@ -103,11 +98,13 @@ def _refuse_missing(job: Submission, force: str) -> None:
     """What would hold the job seconds after it is queued. `osgdl check` says nothing where the file leaves a name open,
     as for `data`; here its value is known.
     """
-    missing = [one.text for one in job.inputs if one.path and not there(one.path) and not varies(job, one.text)]
+    sent = [(one.text, one.path) for one in job.inputs if one.path and not varies(job, one.text)]
+    missing = [f"there is no {text}" for text, path in sent if not there(path)]
+    missing += [f"nothing is in {text}" for text, path in sent if path.is_dir() and not any(path.iterdir())]
     if missing and not force.strip() and not job.has("initialdir"):
         raise KitError(
-            f"{job.path}:{job.line('transfer_input_files')}: there is no {', '.join(missing)}, not submitted; what the "
-            'job is sent is wanted. Put it there, name another (data=FOLDER), or say why: --force "REASON"'
+            f"{job.path}:{job.line('transfer_input_files')}: {', '.join(missing)}, not submitted; what the job is sent "
+            'is wanted. Put it there, name another (data=FOLDER), or say why: --force "REASON"'
         )
 
 
@@ -125,11 +122,13 @@ def _refuse_not_in_local_osdf(job: Submission, force: str) -> None:
         )
 
 
-def _past_errors(found: Sequence[Finding], file: Path, force: str, ask: Ask, say: Say) -> dict[str, object]:
-    """What is overridden, and why."""
+def _past_errors(
+    found: Sequence[Finding], file: Path, local: bool, force: str, ask: Ask, say: Say
+) -> dict[str, object]:
+    """What is overridden, and why. `local`: to the local pool, which takes jobs of any project."""
     if found:
         say(check_table.text(found, len({one.file for one in found})))
-    errors = [one for one in found if one.rule.severity == ERROR]
+    errors = [one for one in found if one.rule.severity == ERROR or (one.rule.id == NO_PROJECT and not local)]
     if not errors:
         return {}
     named = sorted({one.rule.id for one in errors})

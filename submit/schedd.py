@@ -16,6 +16,7 @@ from submit import pool
 from submit.errors import KitError, PoolError, ToolMissing
 
 _TERSE = re.compile(r"^(\d+)\.(\d+) - (\d+)\.(\d+)$", re.MULTILINE)  # condor_submit -terse
+_TYPED = re.compile(r"\bcondor_\w+(?= \d)")  # a command about a job, in a sentence
 _DAG = re.compile(r"submitted to cluster (\d+)")
 LONGEST_WORDS = 400  # characters of HTCondor's own, from their end
 
@@ -44,6 +45,11 @@ def name(local: bool) -> str:
             if said.returncode == 0 and said.stdout.strip():
                 return said.stdout.strip()
     return ""
+
+
+def in_local_pool(words: str) -> str:
+    """What to type about a job, in front of each command that the local pool's queue is to get."""
+    return _TYPED.sub(r"osgdl pool exec -- \g<0>", words)
 
 
 def run(command: Sequence[str], cwd: Path, local: bool, timeout: float = 300) -> subprocess.CompletedProcess[str]:

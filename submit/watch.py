@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from submit import schedd
 from submit.errors import KitError
 from submit.eventlog import Name
 from submit.explain_waiting import IDLE_LONG_S
@@ -170,7 +171,10 @@ class Watch:
             return replace(one, published=said)
         hold = self.queue.held.get(one.name)
         if one.state == "idle" and hold and hold[0] in SUBMITTED_ON_HOLD:
-            return replace(one, state="held", hold_code=hold[0], why=why_held(one.job, *hold))
+            one = replace(one, state="held", hold_code=hold[0], why=why_held(one.job, *hold))
+        if one.state == "held" and hold and self.queue.is_local:
+            cause, words, mend = one.why
+            return replace(one, why=(cause, words, schedd.in_local_pool(mend)))
         return one
 
     def _shown(self, coming: set[int]) -> set[int]:

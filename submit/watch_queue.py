@@ -36,6 +36,7 @@ class Queue:
         held: code, subcode and reason of each held job; the log of one that was submitted on hold says nothing of it.
         answered: when that was, seconds since the epoch; None: never yet.
         trouble: why there was no answer; empty: there was.
+        is_local: it is the local pool's.
     """
 
     def __init__(self, local: bool = False) -> None:
@@ -43,8 +44,9 @@ class Queue:
         self.held: dict[Name, tuple[int, int, str]] = {}
         self.answered: float | None = None
         self.trouble = ""
+        self.is_local = schedd.is_local(local)
         self._local = local
-        self._every = EVERY_LOCAL_S if schedd.is_local(local) else EVERY_S
+        self._every = EVERY_LOCAL_S if self.is_local else EVERY_S
         self._next = 0.0
         self._thread: threading.Thread | None = None
         self._missing: dict[Name, int] = {}  # running jobs by their logs -> how many answers did not have them

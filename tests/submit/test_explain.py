@@ -195,6 +195,7 @@ def test_an_ad_counts_where_it_is_this_job(project: Path, monkeypatch: pytest.Mo
     names = {"ClusterId": int(log.stem), "ProcId": 0}
     monkeypatch.setattr(schedd, "ads", Queue([{**ad, **names, "UserLog": str(log)}]))
     assert explain.jobs([log.stem], project)[0].cause.id == "submitted-on-hold"
+    assert explain.jobs([log.stem], project, local=True)[0].cause.mend.startswith("osgdl pool exec -- condor_release 1")
     # another access point's job of the same number
     monkeypatch.setattr(schedd, "ads", Queue([{**ad, **names, "UserLog": "/home/other/1.log"}]))
     assert explain.jobs([log.stem], project)[0].cause.id == "idle"

@@ -85,7 +85,9 @@ def test_what_is_sent_must_be_there(job: Path) -> None:
     assert re.search(r"job\.sub:\d+: there is no data, not submitted; .*data=FOLDER", start(job)[1])
     assert "there is no patients, not submitted" in start(job, "data=patients")[1]
     (job.parent / "patients").mkdir()
-    assert "there is no" not in start(job, "data=patients")[1]
+    assert "nothing is in patients, not submitted" in start(job, "data=patients")[1]
+    (job.parent / "patients" / "one.nii").touch()
+    assert "patients, not submitted" not in start(job, "data=patients")[1]
     assert "there is no" not in start(job, force="made by then")[1]
 
 
@@ -106,10 +108,14 @@ def test_what_the_local_pool_cannot_see_is_not_sent_there(
 
 def test_a_placeholder_is_no_project_of_the_ospool(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job.write_text(SUB.replace("queue 1", '+ProjectName = "MY_PROJECT"\nqueue 1'))
-    assert "stands for yours, not submitted" not in start(job)[1], "the local pool takes any"
+    workflow = job.with_name("two.dag")
+    workflow.write_text("JOB one job.sub\n")
+    assert "OSG622" not in start(job)[1], "the local pool takes any"
     monkeypatch.setattr(schedd, "is_local", lambda local: False)
-    assert re.search(r"job\.sub:\d+: \+ProjectName = \"MY_PROJECT\" stands for yours, not submitted", start(job)[1])
-    assert "stands for yours, not submitted" not in start(job, force="it is its name")[1]
+    for file in (job, workflow):
+        said, why = start(file)
+        assert "MY_PROJECT" in said[0] and re.search(r"1 error \(OSG622\), not submitted", why), why
+        assert "OSG622" not in start(file, force="it is its name")[1]
 
 
 def test_errors_stop_it(job: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from benchmarks import event_logs
-from submit import published, watch_live, watch_queue, watch_table
+from submit import published, schedd, watch_live, watch_queue, watch_table
 from submit.cli import app
 from submit.errors import KitError
 from submit.published import Published
@@ -136,6 +136,20 @@ def test_a_job_submitted_on_hold_is_known_to_the_queue_alone(tmp_path: Path) -> 
     watch.queue.held = {(12, 0): (13, 2, "of an answer that is older than the log")}
     assert watch.picture(ask=False).counts == {"idle": 1}
     assert watch_queue._hold({"HoldReasonCode": "x"}) == (0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("local", "mend"), [(True, "osgdl pool exec -- condor_release 12.0"), (False, "condor_release 12.0")]
+)
+def test_what_mends_it_is_typed_where_the_queue_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: bool, mend: str
+) -> None:
+    monkeypatch.setattr(schedd, "is_local", lambda local: local)
+    (tmp_path / "12.log").write_text(submitted(100) + held(5, "via condor_hold (by user jane)", 1, 0))
+    watch = Watch([tmp_path], local)
+    assert watch.picture(ask=False).troubles[0].mend == "condor_release 12.0", "nobody knows of whose queue it is"
+    watch.queue.held = {(12, 0): (1, 0, "via condor_hold (by user jane)")}
+    assert watch.picture(ask=False).troubles[0].mend == mend
 
 
 def test_a_hold_that_ends_by_itself_is_waited_for(tmp_path: Path) -> None:
