@@ -73,14 +73,14 @@ def test_looking_inside_a_running_job(condor: Condor, stand_in: Path) -> None:
     job = submit(condor, stand_in, "train.sub", "data=training")
     name = f"{job.cluster}.0"
     until(job, lambda history: history.state == "running")
-    time.sleep(12)
 
     def typed(*words: str) -> tuple[int, str, str]:
         done = condor.run(list(words), cwd=stand_in)
         return done.returncode, done.stdout, done.stderr
 
+    until(job, lambda history: int(job.ad().get("ChirpOsgdlStep", 0)) > 0)
     (told,) = explain.jobs([name], stand_in)
-    assert f"condor_tail {name}" in told.cause.mend and not told.failed
+    assert f"osgdl pool exec -- condor_tail {name}" in told.cause.mend and not told.failed
     assert typed("condor_tail", name)[0] == 0
     code, said, _ = typed("condor_tail", "-stderr", name)
     assert code == 0 and "training" in said and "preflight  fine" in said
