@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from submit import check, check_table, osdf_local, preview, preview_table, runs, schedd
 from submit.errors import KitError, NoMatch, wrong
@@ -21,6 +22,7 @@ from submit.submission import Submission, assignments
 
 Ask = Callable[[str], str]  # a question; what was typed
 Say = Callable[[str], None]
+PRIVACY = "privacy"  # among the rules of a record that says what was overridden
 NO_PROJECT = "OSG622"  # a placeholder stands there
 IMAGES = ("container_image", "+SingularityImage", "docker_image")
 
@@ -52,6 +54,8 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
         _refuse_missing(job, force)
         if schedd.is_local(local):
             _refuse_not_in_local_osdf(job, force)
+        elif _private(job, force, say):
+            reason = {"rules": [*reason.get("rules", []), PRIVACY], "reason": force.strip()}
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)
     digest = runs.sha256(file)
@@ -122,9 +126,36 @@ def _refuse_not_in_local_osdf(job: Submission, force: str) -> None:
         )
 
 
-def _past_errors(
-    found: Sequence[Finding], file: Path, local: bool, force: str, ask: Ask, say: Say
-) -> dict[str, object]:
+def _private(job: Submission, force: str, say: Say) -> bool:
+    """Whether the folder that `data` names holds what looks as if it identified a person, and somebody said why it may
+    leave. What goes onto the OSDF was looked at by `osgdl stage`.
+
+    Raises:
+        KitError: it does, and nobody said why.
+    """
+    named = job.value("data")
+    folder = next((one.path for one in job.inputs if one.path and one.text == named and one.path.is_dir()), None)
+    if folder is None:
+        return False
+    from submit import privacy
+
+    say(f"{named}: looking for what identifies people")
+    found = privacy.examine(folder, sorted(path for path in folder.rglob("*") if path.is_file()), skulls=False)
+    serious = [one for one in found if one.serious]
+    if not serious:
+        return False
+    for line in privacy.describe(serious)[:-1]:  # the last one is of `osgdl stage`
+        say(line)
+    if force.strip():
+        return True
+    raise KitError(
+        f"{job.path}: data={named}: looks as if it identified a person, not submitted; the OSPool forbids such data. "
+        f"Clean copies: osgdl stage {named} osdf:///... --scrub DIR; or say why it may leave (codes, shifted dates): "
+        '--force "REASON"'
+    )
+
+
+def _past_errors(found: Sequence[Finding], file: Path, local: bool, force: str, ask: Ask, say: Say) -> dict[str, Any]:
     """What is overridden, and why. `local`: to the local pool, which takes jobs of any project."""
     if found:
         say(check_table.text(found, len({one.file for one in found})))
@@ -150,10 +181,8 @@ def _past_no_match(found: Preview, yes: bool, ask: Ask, say: Say) -> None:
     question = "It would wait until the pool has such a slot. Submit all the same? [y/N]"
     if ask(question).strip().lower() in ("y", "yes"):
         return
-    raise NoMatch(
-        f"{found.file}: no slot of {found.pool} would take it, not submitted. Relax its request: osgdl match "
-        f"{found.file}; or let it wait: --yes"
-    )
+    mend = "Let" if found.found.no_gpu_free else f"Relax its request: osgdl match {found.file}; or let"
+    raise NoMatch(f"{found.file}: no slot of {found.pool} would take it, not submitted. {mend} it wait: --yes")
 
 
 def _log(job: Submission, cluster: int) -> str:

@@ -47,6 +47,11 @@ def verdict(preview: Preview) -> str:
     if found.matching_slots:
         gpus = f" with {found.matching_gpus} GPUs that fit" if found.matching_gpus else ""
         return f"{preview.file}{first}: {found.matching_slots} of {found.slots} slots would take it{gpus}."
+    if found.no_gpu_free:
+        return (
+            f"{preview.file}{first}: no GPU is free in {preview.pool} now, so nothing is known against the request. "
+            f"The OSPool brings GPUs when jobs ask for them; let it wait: osgdl submit {preview.file} --yes."
+        )
     best = max(found.clauses, key=lambda clause: clause.gain_if_dropped)
     if best.gain_if_dropped:
         return (

@@ -118,6 +118,24 @@ def test_a_placeholder_is_no_project_of_the_ospool(job: Path, monkeypatch: pytes
         assert "OSG622" not in start(file, force="it is its name")[1]
 
 
+def test_patients_names_do_not_leave(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`osgdl stage` looks at what goes onto the OSDF; a folder that is sent along is looked at here."""
+    lines = '+ProjectName = "X"\nshould_transfer_files = YES\ntransfer_input_files = run.sh, $(data)\nqueue 1'
+    job.write_text(SUB.replace("queue 1", lines))
+    patient = job.parent / "data" / "Smith_John_1961-03-04"
+    patient.mkdir(parents=True)
+    (patient / "scan.json").write_text('{"PatientName": "Smith^John"}')
+    assert "identified a person" not in start(job)[1], "to the local pool nothing leaves"
+    monkeypatch.setattr(schedd, "is_local", lambda local: False)
+    said, why = start(job)
+    assert "data=data: looks as if it identified a person, not submitted" in why and "--scrub DIR" in why
+    assert any(line.startswith("found: ") for line in said) and "Smith" not in "".join(said)
+    assert "identified a person" not in start(job, force="a phantom's name")[1]
+    patient.rename(patient.with_name("case-0001"))
+    (job.parent / "data/case-0001/scan.json").write_text('{"EchoTime": 0.1}')
+    assert "identified a person" not in start(job)[1]
+
+
 def test_errors_stop_it(job: Path) -> None:
     job.write_text(SUB.replace("request_cpus", "request_cpu"))
     said, why = start(job)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import classad2
 import htcondor2  # noqa: F401 - before the first ad with countMatches
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submit import match
+from submit import match, preview_table
 from submit.errors import KitError
+from submit.preview import Preview
 from submit.slots import Slots
 
 
@@ -68,6 +71,16 @@ def test_bounds_that_no_one_gpu_meets_together() -> None:
 def test_the_slot_has_terms_too() -> None:
     found = match.match(JOB.replace('ProjectName="X"', "Other=1"), Slots.of_ads(SLOTS))
     assert found.matching_slots == 0 and found.clauses[-1].gain_if_dropped == 2
+
+
+def test_all_gpus_are_busy() -> None:
+    """The slots that have them show none: no clause is to blame, and none should be relaxed."""
+    busy = Slots.of_ads([slot("A", 4096), slot("B", 4096)])
+    found = match.match(JOB, busy)
+    assert found.no_gpu_free and not match.match(JOB, Slots.of_ads(SLOTS)).no_gpu_free
+    assert not match.match('Requirements = TARGET.Memory >= 5000\nProjectName = "X"', busy).no_gpu_free
+    said = preview_table.verdict(Preview(Path("train.sub"), "this access point's pool", 1, found, []))
+    assert "no GPU is free" in said and said.endswith("let it wait: osgdl submit train.sub --yes.")
 
 
 def test_a_job_without_gpus_and_a_pool_without_slots() -> None:
