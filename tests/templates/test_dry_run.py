@@ -18,7 +18,7 @@ from tests.conftest import Condor
 from tests.submit import manifests
 from tests.templates.conftest import SUBMIT_FILES, label, render, work_of
 
-pytestmark = pytest.mark.pool
+pytestmark = [pytest.mark.pool, pytest.mark.xdist_group("dry-run")]  # the matrix is rendered once
 
 # least and greatest capability, least runtime (docs/compatibility.md)
 BOUNDS = {

@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 # of TensorFlow's own: its precision, its errors
 OTHERWISE = "not bfloat16 and not gpu_too_small and not two_devices"
 QUICK = "everything_is_there or left_and_came_back or context or 3-D"
+LONG = "papers_network or deep_supervision or (any_size and 2-D) or labels_stay_labels"  # each shape is compiled
 
 
 @pytest.mark.slow
@@ -21,13 +22,13 @@ QUICK = "everything_is_there or left_and_came_back or context or 3-D"
 def test_the_same_tests_pass(
     name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Of the trainings, which compile for long, all in the soak alone."""
+    """What compiles for long in the soak alone."""
     pytest.importorskip("jax")
     soak = request.config.getoption("--soak")
     if name == "train_refused" and not soak:
         pytest.skip("what a training refuses runs on JAX with --soak alone")
-    some = name == "train" and not soak
-    chosen = f"{OTHERWISE} and ({QUICK})" if some else OTHERWISE
+    some = QUICK if name == "train" else f"not ({LONG})"
+    chosen = OTHERWISE if soak else f"{OTHERWISE} and ({some})"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-k", chosen]
     compiled = tmp_path_factory.getbasetemp() / "jax"  # what one test compiled serves the next
     environment = {
