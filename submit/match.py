@@ -49,20 +49,17 @@ class Clause:
 
 @dataclass(frozen=True)
 class Match:
-    """A job against the slots of a pool.
-
-    Attributes:
-        no_gpu_free: it asks for one, and no slot has one to give: what would fit cannot be seen.
-        by_site, by_gpu: matching slots, and matching GPUs by their model.
+    """A job against the slots of a pool. `by_site` and `by_gpu`: matching slots, and matching GPUs by their model.
+    `no_gpu_free`: it asks for one, and no slot has one to give, so what would fit cannot be seen.
     """
 
     slots: int
     matching_slots: int
     matching_gpus: int
-    no_gpu_free: bool
     clauses: list[Clause]
     by_site: dict[str, int]
     by_gpu: dict[str, int]
+    no_gpu_free: bool
 
 
 def split(expression: str) -> list[str]:
@@ -173,15 +170,9 @@ class _Evaluation:
             clauses.append(Clause(text, members.bit_count(), left.bit_count(), gain.bit_count(), relaxed))
         gpus = self.matching_gpus(matching)
         sites = Counter({site: (members & matching).bit_count() for site, members in self.by("glidein_site")})
-        return Match(
-            slots=self.slots.count,
-            matching_slots=matching.bit_count(),
-            matching_gpus=gpus.total(),
-            no_gpu_free=bool(self.job.get("RequestGPUs")) and not any(ads for ads, _ in self.devices),
-            clauses=clauses,
-            by_site=_ranked(sites),
-            by_gpu=_ranked(gpus),
-        )
+        no_gpu = bool(self.job.get("RequestGPUs")) and not any(ads for ads, _ in self.devices)
+        taken = matching.bit_count()
+        return Match(self.slots.count, taken, gpus.total(), clauses, _ranked(sites), _ranked(gpus), no_gpu)
 
     def each_gpu(self, bounds: list[str]) -> str:
         """The clause that as many GPUs as asked for meet these bounds, each all of them."""
