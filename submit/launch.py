@@ -140,7 +140,8 @@ def _private(job: Submission, force: str, say: Say) -> bool:
     from submit import privacy
 
     say(f"{named}: looking for what identifies people")
-    found = privacy.examine(folder, sorted(path for path in folder.rglob("*") if path.is_file()), skulls=False)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    found = privacy.examine(folder, files, skulls=False)
     serious = [one for one in found if one.serious]
     if not serious:
         return False
@@ -149,7 +150,7 @@ def _private(job: Submission, force: str, say: Say) -> bool:
     if force.strip():
         return True
     raise KitError(
-        f"{job.path}: data={named}: looks as if it identified a person, not submitted; the OSPool forbids such data. "
+        f"{job.path}: data={named}: something may identify a person, not submitted; the OSPool forbids such data. "
         f"Clean copies: osgdl stage {named} osdf:///... --scrub DIR; or say why it may leave (codes, shifted dates): "
         '--force "REASON"'
     )
