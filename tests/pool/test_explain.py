@@ -79,6 +79,7 @@ def test_looking_inside_a_running_job(condor: Condor, stand_in: Path) -> None:
         return done.returncode, done.stdout, done.stderr
 
     until(job, lambda history: int(job.ad().get("ChirpOsgdlStep", 0)) > 0)
+    until(job, lambda history: "training" in typed("condor_tail", "-stderr", name)[1])  # a line every ten seconds
     (told,) = explain.jobs([name], stand_in)
     assert f"osgdl pool exec -- condor_tail {name}" in told.cause.mend and not told.failed
     assert typed("condor_tail", name)[0] == 0
