@@ -74,8 +74,8 @@ def jobs(
     told = _explained(names, known, moment, ads)
     if not schedd.is_local(local):
         return told
-    here_alone = {f"{cluster}.{proc}" for cluster, proc in ads}
-    return [_in_local_pool(one) if one.job in here_alone else one for one in told]
+    known_there = {f"{cluster}.{proc}" for cluster, proc in ads}  # not the logs of jobs that ran elsewhere
+    return [_in_local_pool(one) if one.job in known_there else one for one in told]
 
 
 def _in_local_pool(told: Told) -> Told:

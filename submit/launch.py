@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -54,8 +56,10 @@ def run(file: Path, words: Sequence[str], *, local: bool, force: str, yes: bool,
         _refuse_missing(job, force)
         if schedd.is_local(local):
             _refuse_not_in_local_osdf(job, force)
-        elif _private(job, force, say):
-            reason = {"rules": [*reason.get("rules", []), PRIVACY], "reason": force.strip()}
+    nodes = [job] if job else [Submission.read(path) for path in _nodes(file)]
+    if not schedd.is_local(local) and _private(file, nodes, force, say):
+        reason = {"rules": [*reason.get("rules", []), PRIVACY], "reason": force.strip()}
+    if job:
         _past_no_match(preview.preview(file, local=local, words=words), yes, ask, say)
     sent, manifest = runs.inputs(job) if job else _of_workflow(file)
     digest = runs.sha256(file)
@@ -104,12 +108,19 @@ def _refuse_missing(job: Submission, force: str) -> None:
     """
     sent = [(one.text, one.path) for one in job.inputs if one.path and not varies(job, one.text)]
     missing = [f"there is no {text}" for text, path in sent if not there(path)]
-    missing += [f"nothing is in {text}" for text, path in sent if path.is_dir() and not any(path.iterdir())]
+    missing += [f"nothing is in {text}" for text, path in sent if there(path) and path.is_dir() and _is_empty(path)]
     if missing and not force.strip() and not job.has("initialdir"):
         raise KitError(
             f"{job.path}:{job.line('transfer_input_files')}: {', '.join(missing)}, not submitted; what the job is sent "
             'is wanted. Put it there, name another (data=FOLDER), or say why: --force "REASON"'
         )
+
+
+def _is_empty(folder: Path) -> bool:
+    """One that may not be read is HTCondor's to refuse."""
+    with suppress(OSError):
+        return not any(folder.iterdir())
+    return False
 
 
 def _refuse_not_in_local_osdf(job: Submission, force: str) -> None:
@@ -126,34 +137,46 @@ def _refuse_not_in_local_osdf(job: Submission, force: str) -> None:
         )
 
 
-def _private(job: Submission, force: str, say: Say) -> bool:
-    """Whether the folder that `data` names holds what looks as if it identified a person, and somebody said why it may
-    leave. What goes onto the OSDF was looked at by `osgdl stage`.
+def _private(file: Path, jobs: Sequence[Submission], force: str, say: Say) -> bool:
+    """Whether a folder that a job's `data` names holds what looks as if it identified a person, and somebody said why
+    it may leave. What goes onto the OSDF was looked at by `osgdl stage`.
 
     Raises:
         KitError: it does, and nobody said why.
     """
-    named = job.value("data")
-    folder = next((one.path for one in job.inputs if one.path and one.text == named and one.path.is_dir()), None)
-    if folder is None:
-        return False
     from submit import privacy
 
-    say(f"{named}: looking for what identifies people")
-    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    found = privacy.examine(folder, files, skulls=False)
-    serious = [one for one in found if one.serious]
-    if not serious:
-        return False
-    for line in privacy.describe(serious)[:-1]:  # the last one is of `osgdl stage`
-        say(line)
-    if force.strip():
-        return True
-    raise KitError(
-        f"{job.path}: data={named}: something may identify a person, not submitted; the OSPool forbids such data. "
-        f"Clean copies: osgdl stage {named} osdf:///... --scrub DIR; or say why it may leave (codes, shifted dates): "
-        '--force "REASON"'
-    )
+    passed = False
+    for folder, named in _data_folders(jobs).items():
+        say(f"{named}: looking for what identifies people")
+        serious = [one for one in privacy.examine(folder, _files(folder), skulls=False) if one.serious]
+        for line in privacy.describe(serious)[:-1]:  # the last one is of `osgdl stage`
+            say(line)
+        if serious and not force.strip():
+            raise KitError(
+                f"{file}: data={named}: something may identify a person, not submitted; the OSPool forbids such data. "
+                f"Clean copies: osgdl stage {named} osdf:///... --scrub DIR; or say why it may leave (codes, shifted "
+                'dates): --force "REASON"'
+            )
+        passed = passed or bool(serious)
+    return passed
+
+
+def _data_folders(jobs: Sequence[Submission]) -> dict[Path, str]:
+    """The folders that `data` names and that are sent as they lie here, and the names."""
+    named = [(one.path, one.text) for job in jobs for one in job.inputs if one.path and one.text == job.value("data")]
+    return {path: text for path, text in named if there(path) and path.is_dir()}
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below, relative to it; links are followed, but not back above themselves."""
+    found: list[Path] = []
+    for current, folders, names in os.walk(folder, followlinks=True):
+        here = Path(current)
+        above = {here.resolve(), *here.resolve().parents}
+        folders[:] = [name for name in folders if (here / name).resolve() not in above]
+        found += [(here / name).relative_to(folder) for name in names if (here / name).is_file()]
+    return sorted(found)
 
 
 def _past_errors(found: Sequence[Finding], file: Path, local: bool, force: str, ask: Ask, say: Say) -> dict[str, Any]:
@@ -197,10 +220,13 @@ def _log(job: Submission, cluster: int) -> str:
 
 def _of_workflow(file: Path) -> tuple[list[Input], str]:
     """The submit files of its nodes."""
+    return [Input(name=str(path.relative_to(file.parent)), sha256=runs.sha256(path)) for path in _nodes(file)], ""
+
+
+def _nodes(file: Path) -> list[Path]:
     from submit.workflow import Workflow
 
-    nodes = [path for path in Workflow.read(file).submit_files if path.is_file()]
-    return [Input(name=str(path.relative_to(file.parent)), sha256=runs.sha256(path)) for path in nodes], ""
+    return [path for path in Workflow.read(file).submit_files if path.is_file()]
 
 
 def text(run: Run, file: Path) -> str:

@@ -52,7 +52,7 @@ def test_a_starter_that_does_not_answer_costs_seconds_at_most(tmp_path: Path, mo
         monkeypatch.setattr(chirp, "TIMEOUT_S", 0.2)
         began = time.monotonic()
         assert not chirp.publish("ChirpOsgdlStep", 1)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 2
 
 
 @given(st.text(max_size=700))

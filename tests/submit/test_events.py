@@ -53,6 +53,14 @@ def same(ours: Event, his: Any) -> None:
         assert ours.get("ExecuteProps") == {name: properties.eval(name) for name in properties}
 
 
+def test_a_kind_that_is_left_out_costs_no_other(tmp_path: Path) -> None:
+    (log,) = event_logs.write(tmp_path, jobs=50, events=1500, logs=1)
+    data = log.read_bytes() + b"rubbish 006 (001.000.000) 2026-11-18 11:06:40 Image size\n...\n"
+    whole, without = (list(events.parse(data, **chosen)[0]) for chosen in ({}, {"without": events.IMAGE_SIZE}))
+    wanted = [one.text for one in whole if one.type != events.IMAGE_SIZE]
+    assert [one.text for one in without] == wanted and 0 < len(wanted) < len(whole)
+
+
 def test_every_event_is_as_htcondor_reads_it(tmp_path: Path) -> None:
     for log in event_logs.write(tmp_path, jobs=200, events=4000, logs=2):
         ours, taken = events.parse(log.read_bytes())

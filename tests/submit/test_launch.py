@@ -131,6 +131,18 @@ def test_patients_names_do_not_leave(job: Path, monkeypatch: pytest.MonkeyPatch)
     assert "data=data: something may identify a person, not submitted" in why and "--scrub DIR" in why
     assert any(line.startswith("found: ") for line in said) and "Smith" not in "".join(said)
     assert "identify a person" not in start(job, force="a phantom's name")[1]
+    workflow = job.with_name("one.dag")
+    workflow.write_text("JOB one job.sub\n")
+    assert "data=data: something may identify a person" in start(workflow)[1]
+    elsewhere = job.parent / "elsewhere"
+    (job.parent / "data").rename(elsewhere)
+    (job.parent / "data").mkdir()
+    (job.parent / "data" / "linked").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(elsewhere)
+    assert "identify a person" in start(job)[1], "links are followed"
+    (job.parent / "data" / "linked").unlink()
+    (job.parent / "data").rmdir()
+    elsewhere.rename(job.parent / "data")
     patient.rename(patient.with_name("case-0001"))
     (job.parent / "data/case-0001/scan.json").write_text('{"EchoTime": 0.1}')
     assert "identify a person" not in start(job)[1]
