@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import multiprocessing
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
@@ -16,6 +18,7 @@ from submit.errors import KitError
 from submit.eventlog import JobHistory, Name, Reader
 
 LOOK_AGAIN_S = 10.0  # for new logs
+LONG_BYTES = 8 << 20  # half a second of reading, more than two processes cost
 _MACRO = re.compile(r"\$+\w*\((?:[^()]|\([^()]*\))*\)")
 _EVENT = re.compile(rb"\d{3} \(\d+\.-?\d+\.-?\d+\) ")
 DAGMAN_LOG = ".dagman.log"  # of condor_dagman itself, which is a job, and none that computes
@@ -72,11 +75,24 @@ class Jobs:
             reader.read()
         self.managers = {name: job for reader in self._of_managers.values() for name, job in reader.jobs.items()}
         changed: set[Name] = set()
-        for reader in self._readers.values():
-            for name in reader.read():
+        for reader, names in zip(self._readers.values(), self._read(), strict=True):
+            for name in names:
                 changed.add(name)
                 self._choose(name, reader)
         return changed
+
+    def _read(self) -> list[set[Name]]:
+        """What changed in each log. Long ones that nobody has read yet are shared out among two processes: a person
+        waits for the first picture.
+        """
+        unread = [log for log, reader in self._readers.items() if not reader.jobs]
+        if len(unread) > 1 and len(os.sched_getaffinity(0)) > 1 and _bytes(unread) > LONG_BYTES:
+            silent = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered here alone
+            with multiprocessing.get_context("fork").Pool(2, signal.signal, silent) as two:
+                self._readers.update(zip(unread, two.map(_first, unread, max(1, len(unread) // 64)), strict=True))
+            fresh = set(unread)
+            return [set(one.jobs) if log in fresh else one.read() for log, one in self._readers.items()]
+        return [reader.read() for reader in self._readers.values()]
 
     def _choose(self, name: Name, reader: Reader) -> None:
         """The log that says most of a job, now that `reader` has news of it."""
@@ -89,6 +105,20 @@ class Jobs:
         else:
             for kept in (self._having, self.histories, self.logs):
                 kept.pop(name, None)
+
+
+def _first(log: Path) -> Reader:
+    reader = Reader(log)
+    reader.read()
+    return reader
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    total = 0
+    for file in files:
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
 
 
 def logs(places: Sequence[Path], known: Set[Path] = frozenset()) -> list[Path]:

@@ -112,3 +112,22 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(KitError, match=r"train\.sub: no event log; want what `log =`"):
         Jobs([tmp_path / "train.sub"])
     assert not jobs.is_event_log(tmp_path)
+
+
+def test_long_logs_are_the_same_read_by_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is written after that is read from where each of the two ended."""
+    event_logs.write(tmp_path / "logs", jobs=60, events=1800, logs=3)
+    alone = Jobs([tmp_path])
+    changed = alone.refresh()
+    monkeypatch.setattr(jobs, "LONG_BYTES", 0)
+    monkeypatch.setattr(jobs.os, "sched_getaffinity", lambda pid: {0, 1})
+    shared = Jobs([tmp_path])
+    assert shared.refresh() == changed and shared.histories == alone.histories and shared.logs == alone.logs
+    assert shared.refresh() == set()
+    with (tmp_path / "logs/101.log").open("a") as file:
+        file.write("009 (101.000.000) 2030-01-01 00:00:00 Job was aborted.\n\tvia condor_rm\n...\n")
+    assert shared.refresh() == alone.refresh() == {(101, 0)} and shared.histories == alone.histories
+    fresh = Jobs([tmp_path])
+    fresh._readers[tmp_path / "logs"] = jobs.Reader(tmp_path / "logs")
+    with pytest.raises(KitError, match="logs: Is a directory; want an event log"):
+        fresh.refresh()
