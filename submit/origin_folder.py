@@ -86,6 +86,11 @@ class FolderOrigin(spool.Owner):
             spool.sweep(self.folder)
             self._swept = True
 
+    def close(self) -> None:
+        super().close()
+        if not self._swept:  # nothing was put: a run that was killed after its last object leaves its lock
+            spool.sweep(self.folder)
+
     def _refused(self, what: str, error: OSError, name: str = "") -> StageError:
         where = f"{self.folder}/{name}" if name else f"{self.folder}"
         if error.errno in _FULL:

@@ -76,6 +76,14 @@ def osgdl(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+# A claim that another job leaves is given on without a look at ranks: so the job's first two starts are at Badlands by
+# its own wish
+BAD_SITES = (
+    *("-append", "+OsgdlBadSites = True"),
+    *("-append", 'requirements = $(requirements) && (TARGET.GLIDEIN_Site =?= "Badlands" || (NumShadowStarts ?: 0) > 1)'),
+)
+
+
 def submit(condor: Condor, folder: Path, name: str = "train.sub", *words: str) -> Job:
     """condor_submit, without a warning."""
     done = condor.run(["condor_submit", *words, name], cwd=folder)
@@ -84,4 +92,4 @@ def submit(condor: Condor, folder: Path, name: str = "train.sub", *words: str) -
     return Job(condor, folder / "logs" / f"{cluster}.log", cluster)
 
 
-__all__ = ["IMAGE", "Job", "osgdl", "render", "submit"]
+__all__ = ["BAD_SITES", "IMAGE", "Job", "osgdl", "render", "submit"]

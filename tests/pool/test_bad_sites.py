@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Condor
-from tests.pool.conftest import Job, render, submit
+from tests.pool.conftest import BAD_SITES, Job, render, submit
 from unet_segmentation import phantom
 
 pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("trainer")]
 
 SIZE = (48, 48, 32)
-# they are the smallest, and so are filled first
-ASKS = ("-append", "+OsgdlBadSites = True")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def places(job: Job) -> list[str]:
 
 def test_a_job_leaves_every_bad_site_for_a_good_one(condor: Condor, small: Path) -> None:
     """A GPU that lies and an old driver at one site, which is then avoided as a whole; a GPU lost midway at another."""
-    job = submit(condor, small, "train.sub", *ASKS)
+    job = submit(condor, small, "train.sub", *BAD_SITES)
     history = job.wait("done", "held", seconds=500)
     assert history.state == "done" and history.exit_code == 0, job.log.read_text()
     visited = places(job)

@@ -14,7 +14,7 @@ import pytest
 from submit import report, slot_time, stays
 from tests.conftest import Condor
 from tests.pool import steady
-from tests.pool.conftest import Job, osgdl, render, submit
+from tests.pool.conftest import BAD_SITES, Job, osgdl, render, submit
 
 pytestmark = [pytest.mark.pool, pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -66,7 +66,7 @@ def checkpoints(job: Job) -> int:
 
 def test_every_second_of_a_machine_is_in_one_category(condor: Condor, project: Path) -> None:
     evicted, wrong = submit(condor, project), submit(condor, project, "train.sub", "data=wrong")
-    bad = submit(condor, project, "train.sub", "-append", "+OsgdlBadSites = True")
+    bad = submit(condor, project, "train.sub", *BAD_SITES)
     gone = submit(condor, project, "train.sub", "-append", "transfer_input_files = job, config.toml, gone")
     removed, released, silent = submit(condor, project), submit(condor, project), submit(condor, project, "silent.sub")
     until(lambda: checkpoints(evicted) > 0)
