@@ -76,11 +76,12 @@ def osgdl(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-# A claim that another job leaves is given on without a look at ranks: so the job's first two starts are at Badlands by
-# its own wish
+# A claim that another job leaves is given on without a look at ranks: so by the job's own wish its first two starts are
+# at Badlands
+AT_BADLANDS = '(TARGET.GLIDEIN_Site =?= "Badlands" || (NumShadowStarts ?: 0) > 1)'
 BAD_SITES = (
     *("-append", "+OsgdlBadSites = True"),
-    *("-append", 'requirements = $(requirements) && (TARGET.GLIDEIN_Site =?= "Badlands" || (NumShadowStarts ?: 0) > 1)'),
+    *("-append", f"requirements = $(requirements) && {AT_BADLANDS}"),
 )
 
 

@@ -268,7 +268,6 @@ def test_the_root_is_keyed_by_its_recipe(monkeypatch: pytest.MonkeyPatch) -> Non
     ("packages", "labels", "expected"),
     [
         ({"torch": "2.8.0+cu128", "nvidia-cudnn-cu12": "9.10.2.21"}, "", ("7.0", "12.1", "12.0")),
-        ({"tensorflow": "2.21.0", "nvidia-cudnn-cu12": "9.28.0.1"}, "", ("7.5", "9.0", "12.0")),
         (
             {},
             "gpus-minimum-capability 6.0|gpus-maximum-capability 8.9|gpus-minimum-runtime 11.0",

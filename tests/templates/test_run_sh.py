@@ -190,8 +190,11 @@ def test_the_project_trains_and_predicts_on_phantoms(tmp_path: Path) -> None:
     first = run(folder, "train", "data", "results/1.0")
     assert first.returncode == 85, first.stderr
     assert list((folder / "checkpoint").iterdir())
-    codes = [run(folder, "train", "data", "results/1.0").returncode for _ in range(2)]
-    assert 0 in codes and set(codes) <= {0, 85}
+    for _ in range(2):
+        code = run(folder, "train", "data", "results/1.0").returncode
+        if code != 85:
+            break
+    assert code == 0
     assert (folder / "results/1.0/model.keras").is_file()
     shutil.copy(folder / "results/1.0/model.keras", folder)
     done = run(folder, "predict", "data/validation", "results/2.0", "model.keras")

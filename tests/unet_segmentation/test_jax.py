@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 # of TensorFlow's own: its precision, its errors
-OTHERWISE = "not bfloat16 and not gpu_too_small and not two_devices"
+OTHERWISE = "not bfloat16 and not gpu_too_small"
 QUICK = "everything_is_there or left_and_came_back or context or 3-D"
 LONG = "papers_network or deep_supervision or (any_size and 2-D) or labels_stay_labels"  # each shape is compiled
 
