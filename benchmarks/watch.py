@@ -40,7 +40,7 @@ FIRST_S, CORE, MEMORY_MB = 4.0, 0.05, 300.0
 A_SECOND = 100  # events, while it is watched
 THEIRS = """
 import sys, time, htcondor2
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 began = time.perf_counter()
 jobs, count = {}, 0
 for log in sys.argv[2:]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from submit import published, slot_time, stays
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 from submit.slot_time import SlotTime, positive
 from submit.start import Start
 from submit.stays import Stay
@@ -70,7 +70,7 @@ def of_job(history: JobHistory, ad: Mapping[str, Any], log: str, now: int) -> Ac
     return Account(
         job=f"{history.cluster}.{history.proc}",
         log=log,
-        state=history.state,
+        state="failed" if history.state == "done" and history.broke else history.state,
         submitted=history.submitted,
         time=slot_time.of_stays(there, history, ad, now),
         stays=there,

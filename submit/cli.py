@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -268,13 +269,25 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
+    from submit.events import printable
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no such letter
     try:
         app()
     except KitError as error:
         if debug:
             raise
-        typer.echo(f"osgdl: {error}", err=True)
+        typer.echo("\n".join(map(printable, f"osgdl: {error}".split("\n"))), err=True)
         sys.exit(error.code)
+    except OSError as fault:  # a full disk, a folder that was removed meanwhile
+        if debug:
+            raise
+        where = f"{fault.filename}: " if fault.filename else ""
+        typer.echo(printable(f"osgdl: {where}{fault.strerror}"), err=True)
+        sys.stdout = None  # what it holds cannot be written either
+        sys.exit(1)
 
 
 if __name__ == "__main__":

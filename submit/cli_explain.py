@@ -30,7 +30,7 @@ def explain(
     chosen = targets or []
     if found := explainer.stderr_of(chosen):
         typer.echo(explain_table.stderr_json(found) if as_json else explain_table.stderr_text(found))
-        raise typer.Exit(int(bool(found.matches)))
+        raise typer.Exit(int(found.known))
     told = explainer.jobs(chosen, Path(), local=local)
     typer.echo(explain_table.as_json(told) if as_json else explain_table.text(told))
     raise typer.Exit(int(any(one.failed for one in told)))

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from submit import bars, eventlog, follow, image_build, images, pool, project
+from submit import bars, follow, image_build, images, pool, project
 from submit.errors import KitError, PoolError
+from submit.job_history import JobHistory
 from submit.runtime.files import write_json
 
 SUMMARY = "summary.json"
@@ -103,11 +104,11 @@ def _make_phantoms(folder: Path, image: str, say: Callable[[str], None]) -> None
         raise PoolError(f"phantoms: exit code {done.returncode}: {' | '.join(done.stderr.strip().splitlines()[-3:])}")
 
 
-def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
+def _watch(log: Path, cluster: int) -> JobHistory:
     steps = 0  # what the job publishes of itself leaves the queue with it
     with bars.of_steps(f"job {cluster}") as bar:
 
-        def show(history: eventlog.JobHistory, now: follow.Progress) -> None:
+        def show(history: JobHistory, now: follow.Progress) -> None:
             nonlocal steps
             what, step = history.state, steps if history.state == "done" else 0
             if history.state == "running":
@@ -120,7 +121,7 @@ def _watch(log: Path, cluster: int) -> eventlog.JobHistory:
         return follow.follow(log, cluster, show)
 
 
-def _summary(folder: Path, history: eventlog.JobHistory, image: str) -> dict[str, Any]:
+def _summary(folder: Path, history: JobHistory, image: str) -> dict[str, Any]:
     start = history.starts[0] if history.starts else None
     last = history.starts[-1] if history.starts else None
     result = folder / "results" / f"{history.cluster}.{history.proc}"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -27,13 +28,18 @@ _USED = [(name, [f"{one}Usage" for one in spellings]) for name, spellings in _SP
 _ASKED = [(name, [f"Request{one}" for one in spellings]) for name, spellings in _SPELLINGS]
 
 END = b"\n...\n"  # of every event
-_HEAD = re.compile(r"(\d{3}) \((\d+)\.(-?\d+)\.-?\d+\) (\d{4}-\d\d-\d\d[ T]\S+|\d\d/\d\d \S+) ?(.*)", re.DOTALL)
+_HEAD = re.compile(
+    r"(\d{3}) \((\d{1,18})\.(-?\d{1,18})\.-?\d+\) (\d{4}-\d\d-\d\d[ T]\S+|\d\d/\d\d \S+) ?(.*)", re.DOTALL
+)
 _AGAIN = re.compile(r"0\d\d \(\d+\.-?\d+\.-?\d+\) (?=\d)")
-_CODE = re.compile(r"Code (\d+) Subcode (-?\d+)")
-_EXIT = re.compile(r"\(1\) Normal termination \(return value (-?\d+)\)|\(0\) Abnormal termination \(signal (\d+)\)")
+_CODE = re.compile(r"Code (\d{1,18}) Subcode (-?\d{1,18})")
+_EXIT = re.compile(
+    r"\(1\) Normal termination \(return value (-?\d{1,18})\)|\(0\) Abnormal termination \(signal (\d{1,18})\)"
+)
 _PROPERTY = re.compile(r"^\t(\w+) = (.*)$", re.MULTILINE)
 _DEVICE = re.compile(r'\bDeviceName = "([^"]*)".*\bGlobalMemoryMb = (\d+)')
-_BYTES = re.compile(r"^\t(\d+)  -  (Run|Total) Bytes (Sent|Received) By Job$", re.MULTILINE)
+_BYTES = re.compile(r"^\t(\d{1,300})  -  (Run|Total) Bytes (Sent|Received) By Job$", re.MULTILINE)
+_NUMBER = re.compile(r"(?<!\S)(?:\d+\.?\d*|\.\d+)(?!\S)")
 _RESOURCE = re.compile(r"^\t   (\w+)(?: \([^)]*\))? *:([ \d.]*)", re.MULTILINE)
 _TRANSFERS = ("Entered queue to transfer", "Started transferring", "Finished transferring")  # then input or output
 
@@ -61,19 +67,20 @@ class Event:
         return value
 
 
-def parse(data: bytes, without: int = -1) -> tuple[Iterator[Event], int]:
+def parse(data: bytes, without: int = -1, last: int = 0) -> tuple[Iterator[Event], int]:
     """The whole events at the start of `data`, and how many bytes they take; what follows is not written yet.
 
-    `without`: those of this number are left out (a third of a long log are IMAGE_SIZE).
+    `without`: those of this number are left out (a third of a long log are IMAGE_SIZE). `last`: the time of the event
+    before, in seconds since the epoch.
     """
     end = data.rfind(END)
     if end < 0:
         return iter(()), 0
     end += len(END)
-    return _events(data[:end].decode("utf-8", "replace"), f"{without:03} ("), end
+    return _events(data[:end].decode("utf-8", "replace"), f"{without:03} (", last), end
 
 
-def _events(text: str, without: str) -> Iterator[Event]:
+def _events(text: str, without: str, last: int) -> Iterator[Event]:
     for whole in text.split("\n...\n"):
         begin = 0
         if _AGAIN.search(whole, 1):  # after a torn event, or rubbish: of all that begin here, the last is whole
@@ -86,32 +93,49 @@ def _events(text: str, without: str) -> Iterator[Event]:
         kind, cluster, proc, when, body = found.groups()
         seconds = _seconds(when)
         if seconds is not None:
+            if seconds < last:  # at the end of summer time an hour comes twice
+                seconds = max(seconds, _seconds(when, again=True) or 0)
+            last = seconds
             yield Event(int(kind), int(cluster), int(proc), seconds, body)
 
 
 @lru_cache(maxsize=4096)
-def _seconds(when: str) -> int | None:
-    """Seconds since the epoch; a time without a year is the last one that has been."""
+def _seconds(when: str, again: bool = False) -> int | None:
+    """Seconds since the epoch; a time without a year is the last one that has been, but for a day: clocks differ.
+
+    `again`: of an hour that comes twice, the second.
+    """
     try:
         if when[2] != "/":
-            return int(datetime.fromisoformat(when).timestamp())
-        now = datetime.now()
-        moment = datetime.strptime(f"{now.year}/{when[:14]}", "%Y/%m/%d %H:%M:%S")
-        return int((moment if moment <= now else moment.replace(year=now.year - 1)).timestamp())
+            return int(datetime.fromisoformat(when).replace(fold=again).timestamp())
     except ValueError:
         return None
+    tomorrow = datetime.now().astimezone() + timedelta(days=1)
+    zone = "+00:00" if when.endswith("Z") else ""
+    for year in range(tomorrow.year, tomorrow.year - 9, -1):  # 29 February is not in each
+        with suppress(ValueError):
+            text = f"{year}-{when[:2]}-{when[3:5]}T{when[6:14]}{zone}"
+            moment = datetime.fromisoformat(text).replace(fold=again).astimezone()
+            if moment <= tomorrow:
+                return int(moment.timestamp())
+    return None
 
 
 def _line(text: str, number: int) -> str:
     """A line of the body, from 0, without the blanks around it; empty where there is none."""
     lines = text.split("\n", number + 1)
-    return lines[number].strip() if len(lines) > number else ""
+    return printable(lines[number].strip()) if len(lines) > number else ""
+
+
+def printable(text: str) -> str:
+    """With a blank in place of what a terminal would take for a command, of line ends too."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def node(notes: str) -> str:
     """A DAG's node in the notes of a submit event, as HTCondor 25 and older ones write it; empty: there is none."""
     found = re.match(r'DAG Node: (.+)|\[.*\bDAGNodeName = "((?:[^"\\]|\\.)*)"', notes)
-    return next(filter(None, found.groups()), "") if found else ""
+    return printable(next(filter(None, found.groups()), "")) if found else ""
 
 
 def _submit(text: str) -> dict[str, Any]:
@@ -155,7 +179,7 @@ def _slot(text: str) -> str:
 
 def _value(text: str) -> Any:
     """A ClassAd literal; as it stands where it is more than one."""
-    text = text.strip()
+    text = printable(text.strip())
     if text[:1] == '"' and text[-1:] == '"' and len(text) > 1:
         return re.sub(r"\\(.)", r"\1", text[1:-1]) if "\\" in text else text[1:-1]
     if text[:1] in "[{":
@@ -184,7 +208,7 @@ def _ended(text: str) -> dict[str, Any]:
         found["Reason"] = rest.partition("\n")[0].strip()
     _, has, table = text.partition("Partitionable Resources :")
     for name, numbers in _RESOURCE.findall(table) if has else ():
-        values = [float(value) for value in numbers.split()]
+        values = [float(value) for value in _NUMBER.findall(numbers)]
         if len(values) == 3:
             found[f"{name}Usage"] = values[0]
         if len(values) >= 2:

@@ -8,6 +8,7 @@ From the event logs, the jobs' stderr, and, for a few jobs, their ads, where a q
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +20,13 @@ from typing import Any
 from submit import explain_job, explain_log, explain_stderr, schedd
 from submit.description import Description
 from submit.errors import KitError
-from submit.eventlog import JobHistory, Name
 from submit.explain_job import Told
 from submit.explain_stderr import Explanation
 from submit.explain_waiting import IDLE_LONG_S
-from submit.jobs import Jobs, is_event_log
+from submit.job_history import JobHistory, Name
+from submit.jobs import DAGMAN_LOG, Jobs, is_event_log
 
-_JOB = re.compile(r"(\d+)(?:\.(\d+))?")
+_JOB = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?")
 _MACRO = re.compile(r"\$\((\w+)(?::[^()]*)?\)")
 DESCRIPTIONS = (".sub", ".dag")  # what jobs are made from
 MOST_ADS = 50  # jobs that the queue is asked about, in one call: an access point is shared
@@ -40,7 +41,7 @@ def stderr_of(targets: Sequence[str]) -> Explanation | None:
     """The explanation of an error file alone, where that is what was named."""
     if len(targets) == 1 and not _JOB.fullmatch(targets[0]):
         path = Path(targets[0])
-        if path.is_file() and path.suffix not in DESCRIPTIONS and not is_event_log(path):
+        if path.is_file() and path.suffix not in DESCRIPTIONS and (path.suffix == ".err" or not is_event_log(path)):
             return explain_stderr.read(path)
     return None
 
@@ -66,10 +67,17 @@ def jobs(
     places = [path.parent if path.suffix in DESCRIPTIONS and path.is_file() else path for path in named]
     known = Jobs(places or [here])
     known.refresh()
+    everyone = {**known.histories, **known.managers}
+    if not everyone:
+        raise KitError(
+            f"{', '.join(str(place) for place in places or [here.resolve()])}: no job in its event logs; want one that "
+            "was submitted (osgdl submit train.sub). Name its project's folder, or its log"
+        )
     if wanted:
-        names = sorted({name for match in wanted for name in _named(match, known, places or [here])})
+        names = sorted({name for match in wanted for name in _named(match, everyone, places or [here])})
     else:
         names = sorted(name for name, job in known.histories.items() if _told_of(job, moment))
+        names += [name for name in known.stopped() if not names or everyone[name].state == "held"]
     ads = _ads(names, known.logs, local) if ask and len(names) <= MOST_ADS else {}
     told = _explained(names, known, moment, ads)
     if not schedd.is_local(local):
@@ -82,12 +90,12 @@ def _in_local_pool(told: Told) -> Told:
     return replace(told, cause=replace(told.cause, mend=schedd.in_local_pool(told.cause.mend)))
 
 
-def _named(match: re.Match[str], known: Jobs, places: Sequence[Path]) -> list[Name]:
+def _named(match: re.Match[str], known: Iterable[Name], places: Sequence[Path]) -> list[Name]:
     cluster, proc = int(match[1]), match[2]
-    names = [name for name in known.histories if name[0] == cluster and (proc is None or name[1] == int(proc))]
+    names = [name for name in known if name[0] == cluster and (proc is None or name[1] == int(proc))]
     if not names:
-        clusters = sorted({name[0] for name in known.histories})
-        there = f"jobs of {clusters[0]} to {clusters[-1]} are there" if clusters else "there is no event log"
+        clusters = sorted({name[0] for name in known})
+        there = f"jobs of {clusters[0]} to {clusters[-1]} are there"
         where = ", ".join(str(place.resolve()) for place in places)
         raise KitError(
             f"{match[0]}: no event log of {where} has this job; {there}. Name its project's folder: osgdl explain "
@@ -116,7 +124,7 @@ def _explained(names: Sequence[Name], known: Jobs, now: float, ads: Mapping[Name
             ad = ads.get(name, {})
             err = _stderr(log, name, patterns, ad)
             found[name] = explain_job.told(
-                known.histories[name],
+                known.histories.get(name) or known.managers[name],
                 evidence[name],
                 stderr=_read(err) if err else None,
                 now=now,
@@ -124,6 +132,8 @@ def _explained(names: Sequence[Name], known: Jobs, now: float, ads: Mapping[Name
                 err=_short(err) if err else "",
                 log=_short(log),
             )
+            if name in known.managers:
+                found[name] = explain_job.of_workflow(found[name], log.name.removesuffix(DAGMAN_LOG))
     return [found[name] for name in names]
 
 
@@ -150,9 +160,9 @@ def _error_files(log: Path) -> list[tuple[Path, str]]:
     for folder in dict.fromkeys((log.parent, log.parent.parent)):
         for file in sorted(folder.glob("*.sub")):
             with suppress(KitError):
-                error = Description.read(file).get("error")
-                if error:
-                    found.append((folder, error))
+                written = Description.read(file)
+                if error := written.get("error"):
+                    found.append((folder, os.path.join(written.get("initialdir") or "", error)))  # noqa: PTH118 - macros
     return found
 
 

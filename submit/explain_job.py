@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from submit import explain_exit, explain_holds, explain_request, explain_stderr, explain_waiting
-from submit.eventlog import JobHistory
-from submit.explain_cause import CODE, IMAGE, NOBODY, PERSON, REQUEST, UNCLEAR, Cause, filled
+from submit.explain_cause import CODE, IMAGE, MACHINE, NOBODY, PERSON, REQUEST, UNCLEAR, Cause, filled
 from submit.explain_exit import End
 from submit.explain_log import Evidence
 from submit.explain_stderr import Explanation
+from submit.job_history import JobHistory
 
 _OWN_HOLD = re.compile(
     r"osgdl: (?P<end>exit code (?P<code>\d+)|signal (?P<signal>\d+)), try (?P<tries>\d+): (?P<word>.*)", re.DOTALL
@@ -54,7 +54,9 @@ class Told:
     @property
     def failed(self) -> bool:
         """Whether somebody must do something, or should know."""
-        return self.cause.fault not in (NOBODY,) or self.state == "held"
+        if self.state in ("idle", "running") and self.cause.fault == MACHINE:
+            return False  # it is tried elsewhere
+        return self.cause.fault != NOBODY or self.state == "held"
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -111,6 +113,15 @@ def told(
         log=log,
         err=err if said else "",
     )
+
+
+def of_workflow(one: Told, dag: str) -> Told:
+    """The same of the job that manages the workflow `dag`."""
+    if one.state != "done" or one.cause.id == "done":
+        return replace(one, node=dag)
+    what = f"the workflow {dag} did not come to its end: {one.cause.what}"
+    mend = f"{dag}.dagman.out says at its end why; condor_submit_dag {dag} goes on from there, by its rescue file"
+    return replace(one, node=dag, cause=replace(one.cause, id="workflow", what=what, fault=UNCLEAR, mend=mend))
 
 
 def _shows_end(cause: Cause, said: Explanation) -> bool:

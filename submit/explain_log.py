@@ -10,7 +10,7 @@ from typing import Any
 
 from submit import events
 from submit.errors import KitError
-from submit.eventlog import IN_STARTED, Name
+from submit.job_history import IN_STARTED, Name
 
 _CODE = re.compile(r"Code (\d+) Subcode (-?\d+)")
 _NODE = re.compile(r'DAGNodeName = "([^"]*)"|DAG Node: (.*)')  # the job's own log, DAGMan's

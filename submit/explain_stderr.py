@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from submit.errors import KitError
+from submit.explain_cause import WHOSE as BLAMED
+from submit.explain_cause import filled
 from submit.runtime import failures
 from submit.runtime.failures import Failure, Match
 
@@ -35,6 +37,13 @@ WAITING = {
     failures.REQUEST: "waiting does not help, because it is so on every machine",
     failures.WARNING: "the job goes on",
 }
+UNKNOWN = (
+    "Nothing that the table of failures knows: the last lines of the file say most, and osgdl check and a run on the "
+    "local pool find most of the rest."
+)
+# `where: what it held; what is wanted; the mend`, as submit.runtime.exit_codes prints it
+_OWN_WORDS = re.compile(r"[\w./-]+: [^;]+; .+")
+_LEFT_OPEN = re.compile(r"\{\w+\}")
 SYMPTOMS = Path(__file__).parent / "data" / "symptoms.toml"
 _SIMULATED = re.compile(r"^(?:preflight  fine: simulated |simulated GPU \()", re.MULTILINE)
 _TRACEBACK = re.compile(r"^(?:\s*\| ?)?Traceback \(most recent call last\):\s*$")
@@ -67,6 +76,7 @@ class Explanation:
         matches: rows of the table and the lines that have them, the most telling first.
         possible: rows whose line is there, but which mean this only on some GPUs, and the GPU is not known.
         sentence: all of it in one line.
+        known: the sentence says what happened.
         last_word: the line that ended the program: number from 1, and the line; (0, "") where there is none.
         tail: the last lines that are not empty.
         simulated: the kit computed on the CPU of the local pool, and said so.
@@ -78,6 +88,7 @@ class Explanation:
     last_word: tuple[int, str]
     tail: list[str]
     simulated: bool = False
+    known: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
@@ -118,9 +129,10 @@ def explain(text: str, facts: Mapping[str, float] | None = None) -> Explanation:
     possible = [] if facts else [m for m in _with_conditions(text) if m.failure.id not in seen]
     lines = text.split("\n")
     tail = [line.rstrip()[:LONGEST_LINE] for line in lines if line.strip()][-LAST_LINES:]
-    return Explanation(
-        certain, possible, _sentence(certain, possible), _last_word(lines), tail, bool(_SIMULATED.search(text))
-    )
+    word = _last_word(lines)
+    said = _of_table(certain, possible) or _of_last_word(word[1])
+    known = bool(certain or (said and not possible))
+    return Explanation(certain, possible, said or UNKNOWN, word, tail, bool(_SIMULATED.search(text)), known)
 
 
 @lru_cache(maxsize=1)
@@ -187,17 +199,24 @@ def _with_conditions(text: str) -> list[Match]:
     return [found[row.id] for row in failures.table() if row.id in found]
 
 
-def _sentence(certain: list[Match], possible: list[Match]) -> str:
+def _of_table(certain: list[Match], possible: list[Match]) -> str:
     if certain:
         return _told(certain[0].failure)
     if possible:
         row = possible[0].failure
         names = " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in row.condition.items())
         return f"On a GPU of {names}: {_told(row)[0].lower()}{_told(row)[1:]}"
-    return (
-        "Nothing that the table of failures knows: the last lines of the file say most, and osgdl check and a run on "
-        "the local pool find most of the rest."
-    )
+    return ""
+
+
+def _of_last_word(word: str) -> str:
+    """Of the line that ended the program, where the table of failures has nothing; empty where nobody knows it."""
+    if known := symptom(word):
+        row, found = known
+        what, mend = (filled(text, {**found, "job": "JOB"}) for text in (row.what, row.mend))
+        mend = "osgdl explain JOB says what mends it" if _LEFT_OPEN.search(mend) else mend
+        return f"{what[0].upper()}{what[1:]}: {BLAMED[row.fault]} is at fault; {mend}."
+    return f"It ended with what the kit says of wrong input: {word}" if _OWN_WORDS.match(word) else ""
 
 
 def _told(row: Failure) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from submit.events import printable
 from submit.explain_cause import WHOSE
 from submit.explain_job import Told
 from submit.explain_stderr import Explanation
@@ -45,7 +46,7 @@ def stderr_text(found: Explanation) -> str:
     lines += [f"  line {match.line}: {match.text[:200]}" for match in (*found.matches, *found.possible)[:3]]
     if not found.matches:
         lines += ["", *(f"  {line}" for line in found.tail)]
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def stderr_json(found: Explanation) -> str:
@@ -108,10 +109,9 @@ def _cut(row: str) -> str:
 
 
 def _row(name: str, words: str, fold: bool = True) -> str:
-    clean = "".join(char if char.isprintable() else " " for char in words)
     if not fold:
-        return f"  {name:<8}{clean}"
+        return f"  {name:<8}{printable(words)}"
     return textwrap.fill(
-        clean, WIDTH, initial_indent=f"  {name:<8}", subsequent_indent=" " * 10, break_long_words=False,
+        printable(words), WIDTH, initial_indent=f"  {name:<8}", subsequent_indent=" " * 10, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from submit.eventlog import JobHistory
 from submit.explain_cause import MACHINE, NOBODY, UNCLEAR, Cause
 from submit.explain_log import Evidence
+from submit.job_history import JobHistory
 
 # how long a job may be idle before the explanation of a folder names it: GPU jobs of the OSPool wait minutes to hours
 IDLE_LONG_S = 3600.0

@@ -11,6 +11,7 @@ from typing import Any
 
 from submit import eventlog, match, pool
 from submit.errors import NoMatch, PoolError
+from submit.job_history import JobHistory
 from submit.slots import Slots
 
 # How long a job may stay idle before its request is looked at
@@ -67,7 +68,7 @@ def progress(cluster: int) -> Progress:
     return Progress(step=ad.get("ChirpOsgdlStep"), steps=ad.get("ChirpOsgdlSteps"), loss=ad.get("ChirpOsgdlLoss"))
 
 
-def follow(log: Path, cluster: int, show: Callable[[eventlog.JobHistory, Progress], None]) -> eventlog.JobHistory:
+def follow(log: Path, cluster: int, show: Callable[[JobHistory, Progress], None]) -> JobHistory:
     """Call `show` about once a second until the first job of `cluster` is done, removed or held; returns its history.
 
     Raises NoMatch when it has been idle for a minute and no slot of the pool meets its request: it names the clause.

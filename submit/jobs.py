@@ -15,9 +15,11 @@ from pathlib import Path
 from submit import runs
 from submit.description import Description
 from submit.errors import KitError
-from submit.eventlog import JobHistory, Name, Reader
+from submit.eventlog import Reader
+from submit.job_history import JobHistory, Name
 
 LOOK_AGAIN_S = 10.0  # for new logs
+SAME_S = 60  # between two submissions of one number, and it is of two queues
 LONG_BYTES = 8 << 20  # half a second of reading, more than two processes cost
 _MACRO = re.compile(r"\$+\w*\((?:[^()]|\([^()]*\))*\)")
 _EVENT = re.compile(rb"\d{3} \(\d+\.-?\d+\.-?\d+\) ")
@@ -35,6 +37,7 @@ class Jobs:
         histories: of each job. One that two logs have (its own and DAGMan's) is taken from that which says more.
         logs: the log of each job.
         managers: condor_dagman of each workflow of a folder: a job that computes nothing, and makes others.
+        hidden: jobs whose number another queue gave too, to a job that is looked at in their place.
 
     Raises:
         KitError: a place is neither; or, by `refresh`, a log may not be read.
@@ -42,9 +45,9 @@ class Jobs:
 
     def __init__(self, places: Sequence[Path]) -> None:
         for place in places:
-            if not place.exists():
+            if not _is_there(place):
                 raise KitError(f"{place}: not there; want a project's folder or an event log. Name one")
-            if place.is_file() and not is_event_log(place):
+            if not place.is_dir() and not is_event_log(place):
                 raise KitError(
                     f"{place}: no event log; want what `log =` of a submit file names, as text (not log_xml). "
                     "Name its folder to find them"
@@ -53,6 +56,7 @@ class Jobs:
         self.histories: dict[Name, JobHistory] = {}
         self.logs: dict[Name, Path] = {}
         self.managers: dict[Name, JobHistory] = {}
+        self.hidden: set[Name] = set()
         self._readers: dict[Path, Reader] = {}
         self._of_managers: dict[Path, Reader] = {}
         self._having: dict[Name, list[Reader]] = {}
@@ -72,14 +76,22 @@ class Jobs:
             for log in (log for place in self.places for log in place.glob(f"*{DAGMAN_LOG}")):
                 self._of_managers.setdefault(log, Reader(log))
         for reader in self._of_managers.values():
-            reader.read()
-        self.managers = {name: job for reader in self._of_managers.values() for name, job in reader.jobs.items()}
+            for name in reader.read():
+                self.managers.pop(name, None)
+        for reader in self._of_managers.values():
+            self.managers |= reader.jobs
+            self.logs |= dict.fromkeys(reader.jobs, reader.log)
         changed: set[Name] = set()
         for reader, names in zip(self._readers.values(), self._read(), strict=True):
             for name in names:
                 changed.add(name)
                 self._choose(name, reader)
         return changed
+
+    def stopped(self) -> list[Name]:
+        """Workflows that are held, were removed or did not end well: of each, its last manager."""
+        last = [max(reader.jobs) for reader in self._of_managers.values() if reader.jobs]
+        return [name for name in last if (job := self.managers[name]).state == "held" or job.removed or job.broke]
 
     def _read(self) -> list[set[Name]]:
         """What changed in each log. Long ones that nobody has read yet are shared out among two processes: a person
@@ -102,6 +114,10 @@ class Jobs:
         if having:
             best = max(having, key=lambda one: (one.jobs[name].submitted, one.jobs[name].events))
             self.histories[name], self.logs[name] = best.jobs[name], best.log
+            others = [one.jobs[name].submitted for one in having if not one.jobs[name].early]
+            self.hidden.discard(name)
+            if any(best.jobs[name].submitted - other > SAME_S for other in others):
+                self.hidden.add(name)
         else:
             for kept in (self._having, self.histories, self.logs):
                 kept.pop(name, None)
@@ -135,19 +151,44 @@ def _of_folder(folder: Path) -> Iterator[Path]:
     patterns = ["*.log", "logs/*.log", *(glob.escape(run.log) for run in runs.read(folder) if run.log)]
     for file in sorted(folder.glob("*.sub")):
         with suppress(KitError):
-            written = Description.read(file).get("log")
-            patterns += ["*".join(glob.escape(part) for part in _MACRO.split(written))] if written else []
+            written = Description.read(file)
+            if log := written.get("log"):
+                below = written.get("initialdir") or written.get("initial_dir") or ""
+                patterns.append(os.path.join(_pattern(below), _pattern(log)))  # noqa: PTH118 - a pattern
     for pattern in dict.fromkeys(patterns):
         for name in sorted(glob.glob(os.path.join(glob.escape(str(folder)), pattern))):  # noqa: PTH118, PTH207 - may be absolute
             if not name.endswith(DAGMAN_LOG):
                 yield Path(os.path.normpath(name))
 
 
-def is_event_log(path: Path) -> bool:
-    """Whether it begins like one; an empty file may become one."""
+def _pattern(text: str) -> str:
+    """Of the names that it stands for, whatever its macros are."""
+    return "*".join(glob.escape(part) for part in _MACRO.split(text))
+
+
+def _is_there(path: Path) -> bool:
+    """Raises KitError where nobody may know."""
     try:
+        return path.exists()
+    except OSError as fault:
+        raise KitError(f"{path}: {fault.strerror}; want a project's folder or an event log. Name one") from None
+
+
+def is_event_log(path: Path) -> bool:
+    """Whether it begins like one; an empty file may become one.
+
+    Raises:
+        KitError: it may not be read. Whatever it says would be left out in silence.
+    """
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             head = file.read(200)
+    except PermissionError as fault:
+        raise KitError(
+            f"{path}: {fault.strerror}; want an event log that you may read. Ask whoever owns it, or name other logs"
+        ) from None
     except OSError:
         return False
     return not head or bool(_EVENT.search(head))

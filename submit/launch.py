@@ -215,7 +215,7 @@ def _log(job: Submission, cluster: int) -> str:
         return ""
     for name in ("Cluster", "ClusterId"):
         job.parsed[name] = str(cluster)
-    return job.value("log")
+    return os.path.join(job.value("initialdir"), job.value("log"))  # noqa: PTH118 - as the file has them
 
 
 def _of_workflow(file: Path) -> tuple[list[Input], str]:

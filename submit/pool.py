@@ -217,7 +217,9 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in the pool as its user (or its root) and capture what it prints. Raises PoolError when down."""
     words = _inside(command, cwd or Path.cwd(), root=root, environment=environment or {})
-    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout
+    )
 
 
 def start_command(

@@ -218,6 +218,11 @@ def of_places(
             f"{', '.join(map(str, places))}: no job in it; want a project's folder, with an event log in logs/, or an "
             "event log. Submit one: osgdl submit train.sub"
         )
+    if found.hidden:
+        say(
+            f"{len(found.hidden)} numbers are of two queues: of each the newest job alone is counted; name the logs of "
+            "one queue: osgdl report logs/12.log"
+        )
     since = min(history.submitted for history in found.histories.values())
     clusters = {cluster for cluster, _ in found.histories}
     known = ads.read(saved) if saved else ads.ask(clusters, account.ATTRIBUTES, since, local)

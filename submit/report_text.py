@@ -15,6 +15,7 @@ from submit.units import span
 
 BAR = 24  # characters of the longest
 MOST_ROWS = 8
+PAGES = (".html", ".htm", ".csv")
 
 
 def text(report: Report) -> str:
@@ -75,12 +76,15 @@ def table(report: Report) -> str:
 
 
 def write(file: Path, content: str) -> None:
-    """The whole file, or none of it. Raises KitError."""
+    """The whole file, or none of it; in the place of an older page or table, and of nothing else. Raises KitError."""
+    wanted = "want a file's name, in a folder where you may write"
     try:
-        write_atomic(file, content.encode())
-    except OSError as fault:
-        raise KitError(f"{file}: {fault.strerror}; want a file's name, in a folder where you may write") from None
+        if file.suffix not in PAGES and file.is_file() and file.stat().st_size:
+            raise KitError(f"{file}: is there, and no page or table of ours; {wanted}, such as report.html or jobs.csv")
+        write_atomic(file, content.encode(errors="replace"))
+    except (OSError, ValueError) as fault:  # ValueError: no name, as of `.`
+        raise KitError(f"{file}: {getattr(fault, 'strerror', None) or 'no file'}; {wanted}") from None
 
 
 def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

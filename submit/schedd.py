@@ -62,8 +62,9 @@ def run(command: Sequence[str], cwd: Path, local: bool, timeout: float = 300) ->
     try:
         if not is_local(local):
             return subprocess.run(
-                command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
-            )
+                command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                timeout=timeout,
+            )  # fmt: skip
         if pool.init_pid() is None:
             raise ToolMissing(
                 f"{command[0]}: not here, and the local pool is down; want one of them. Start it: `osgdl pool up`."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from submit import stays
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 from submit.published import number
 from submit.runtime import daly
 from submit.stays import Stay

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 # Why a job left a machine (HTCondor, condor_holdcodes.h): from here on no hold, and of those that are none a loss
 VACATE_BASE, REMOVED, CHECKPOINTED = 1000, 1023, 1025
+# Hold codes (HTCondor manual, HoldReasonCode): of transfers and checkpoints; of programs and containers
+TRANSFERS, PROGRAMS = {11, 12, 13, 18, 32, 33, 36}, {6, 35, 45}
 
 
 @dataclass(kw_only=True)
@@ -42,12 +44,12 @@ class Start:
     @property
     def seconds(self) -> int:
         """Of the machine; 0 while the job is there."""
-        return 0 if self.until is None else self.until - self.claimed
+        return 0 if self.until is None else max(0, self.until - self.claimed)
 
     @property
     def taken(self) -> bool:
         """Whether it has ended because the machine was taken away, by the code that HTCondor gives."""
         code, subcode = self.code or (REMOVED, 0)
-        if code in (REMOVED, CHECKPOINTED):
+        if code in {REMOVED, CHECKPOINTED, *TRANSFERS, *PROGRAMS}:
             return False
         return code <= 0 or code >= VACATE_BASE or subcode <= -VACATE_BASE

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from submit.eventlog import JobHistory
-from submit.start import CHECKPOINTED, REMOVED, Start
+from submit.job_history import JobHistory
+from submit.start import CHECKPOINTED, PROGRAMS, REMOVED, TRANSFERS, Start
 
 # What ended a stay badly
 MACHINE_LOST = "the machine was taken away"
@@ -23,8 +23,7 @@ HELD = "held by HTCondor"
 TAKEN_OUT = "removed"
 CAUSES = (MACHINE_LOST, MACHINE_BAD, NOT_STARTED, WRONG, BUG, TRANSFER, HELD, TAKEN_OUT)
 
-# Hold codes (HTCondor manual, HoldReasonCode): of transfers and checkpoints; of programs and containers
-TRANSFERS, PROGRAMS, POLICY = {11, 12, 13, 18, 32, 33, 36}, {6, 35, 45}, 3
+POLICY = 3  # hold code of the submit file's own expressions
 AFTER_ITS_END = {12, 33, POLICY}  # of a program: what it sent last was no checkpoint
 SETTLED_S = 300  # after that transfer, at most, HTCondor says what became of the job (3 to 12 s on the pool)
 _EXIT = re.compile(r"(?:osgdl: )?(?:exit code (\d+)|(?:a )?signal)\b")

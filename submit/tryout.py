@@ -13,8 +13,8 @@ from typing import Any
 from submit import bars, eventlog, follow, harm, harm_setup, pool, units
 from submit.description import Description
 from submit.errors import KitError, PoolError, wrong
-from submit.eventlog import JobHistory
 from submit.faults import Fault
+from submit.job_history import JobHistory
 from submit.tryout_outcome import Done, Name, Outcome
 
 POLL_S = 0.5

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from submit import slot_time
-from submit.eventlog import JobHistory
 from submit.faults import Fault
+from submit.job_history import JobHistory
 
 Name = tuple[int, int]  # cluster and process
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from submit import schedd
 from submit.errors import KitError
-from submit.eventlog import Name
 from submit.explain_waiting import IDLE_LONG_S
-from submit.jobs import Jobs
+from submit.job_history import Name
+from submit.jobs import DAGMAN_LOG, Jobs
 from submit.watch_job import ACTIVE, RUNNING, STATES, TAKEN, Line, line, why_held
 from submit.watch_queue import Queue
 
@@ -24,6 +24,7 @@ TRANSFER_HOLDS = (12, 13)
 RELEASED_AFTER_S = 900
 SUBMITTED_ON_HOLD = (15, 16)  # HoldReasonCode of holds that the event log says nothing of
 EXAMPLES = 3  # jobs named of each trouble
+UNWELL = ("held", "failed", "removed")
 _SEVERITY = {"held": 0, "failed": 1, "idle": 2}
 
 
@@ -83,7 +84,7 @@ class Picture:
     @property
     def failed(self) -> bool:
         """Whether one did not end well."""
-        return any(self.counts.get(state) for state in ("held", "failed", "removed"))
+        return any(self.counts.get(state) for state in UNWELL)
 
     def as_dict(self, lines: Sequence[Line] | None = None) -> dict[str, Any]:
         """For `--json`; `lines`: these jobs alone."""
@@ -133,7 +134,10 @@ class Watch:
             else:
                 self._lines.pop(name, None)
         managing = {name: job.state for name, job in self._jobs.managers.items() if job.state in ACTIVE}
-        if not self._lines and not managing:
+        stopped = [replace(line(self._jobs.managers[name]), node=self._workflow(name)) for name in self._jobs.stopped()]
+        if any(one.state in UNWELL for one in self._lines.values()):  # which is why a workflow ended
+            stopped = [one for one in stopped if one.state == "held"]
+        if not self._lines and not managing and not stopped:
             where = ", ".join(str(place) for place in self._jobs.places)
             raise KitError(
                 f"{where}: no job in its event logs; want one that was submitted. Submit one (osgdl submit train.sub), "
@@ -142,13 +146,17 @@ class Watch:
         if ask:
             states = {**managing, **{name: one.state for name, one in self._lines.items()}}
             self.queue.look(*([name for name, one in states.items() if one == state] for state in ACTIVE))
-        return self._picture(time.time(), [name for name in managing if not self.queue.lost(name)])
+        return self._picture(time.time(), [name for name in managing if not self.queue.lost(name)], stopped)
 
-    def _picture(self, now: float, managing: Sequence[Name]) -> Picture:
-        """`managing`: workflows that go on, whose next jobs are not in the queue yet."""
+    def _workflow(self, manager: Name) -> str:
+        return self._jobs.logs[manager].name.removesuffix(DAGMAN_LOG)
+
+    def _picture(self, now: float, managing: Sequence[Name], stopped: Sequence[Line]) -> Picture:
+        """`managing`: workflows that go on, whose next jobs are not in the queue yet; `stopped`: those that do not."""
         coming = self._jobs.coming
         shown = self._shown(coming)
         lines = [self._as_queued(one) for one in self._lines.values() if one.name[0] in shown]
+        lines += [self._as_queued(one) for one in stopped]
         counted = Counter(one.state for one in lines)
         counts = {state: counted[state] for state in STATES if counted[state]}
         return Picture(
@@ -198,6 +206,8 @@ class Watch:
     def _queue_said(self) -> str:
         if self.queue.trouble:
             return f"no news from the queue: {self.queue.trouble}"
+        if hidden := len(self._jobs.hidden & self._lines.keys()):
+            return f"{hidden} numbers are of two queues: of each the newest job is shown; name one log to see its own"
         lost = sum(self.queue.lost(name) for name in self._lines)
         return f"{lost} jobs run by their logs and are not in the queue" if lost else ""
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from submit import explain_holds
-from submit.eventlog import JobHistory, Name
+from submit.events import printable
 from submit.explain_cause import filled
+from submit.job_history import JobHistory, Name
 from submit.published import Published
 
 # in the order of the picture
@@ -107,9 +108,7 @@ def short_gpu(model: str) -> str:
 
 
 def _state(job: JobHistory) -> str:
-    if job.state == "done" and (job.exit_code or job.signal is not None):
-        return "failed"
-    return job.state
+    return "failed" if job.state == "done" and job.broke else job.state
 
 
 def _since(job: JobHistory, state: str) -> int:
@@ -146,4 +145,4 @@ def why_held(name: str, code: int, subcode: int, reason: str) -> tuple[str, str,
 
 def one_line(text: str) -> str:
     """Without line ends and what a terminal would take for a command."""
-    return text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if text.isprintable() else " ".join(printable(text).split())

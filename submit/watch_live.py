@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from submit import watch_table
@@ -40,7 +41,7 @@ def show(
         return 0
     picture: Picture | None = None
     try:
-        if sys.stdout.isatty() and not as_json:
+        if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not as_json:
             picture = _live(watch)
         else:
             for picture, changed in _news(watch):
@@ -75,6 +76,8 @@ def _live(watch: Watch) -> Picture:
     from rich.live import Live
 
     console = Console()
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # or the cursor stays hidden
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for picture in _pictures(watch, EVERY_S):
             if not sys.stdout.isatty():
@@ -105,5 +108,4 @@ def _print(picture: Picture, changed: list[Line], as_json: bool) -> None:
         found += [f"{stamp} {line}" for line in watch_table.news(picture, changed[:MOST_NEWS])]
         if len(changed) > MOST_NEWS:
             found.append(f"{stamp} and {len(changed) - MOST_NEWS} more")
-    with suppress(BrokenPipeError):
-        print("\n".join(found), flush=True)
+    print("\n".join(found), flush=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from submit import published, schedd
 from submit.errors import KitError
-from submit.eventlog import Name
+from submit.job_history import Name
 from submit.published import Published
 
 RUNNING, HELD = 2, 5  # JobStatus (HTCondor manual, job ClassAd attributes)
@@ -74,13 +74,13 @@ class Queue:
         try:
             done = schedd.run(_question(clusters), Path.cwd(), self._local, ANSWER_S)
             ads = json.loads(done.stdout or "[]") if done.returncode == 0 else None
+            by = {(int(ad["ClusterId"]), int(ad["ProcId"])): ad for ad in ads or () if "ProcId" in ad}
             self.trouble = "" if ads is not None else " ".join(done.stderr.split())[-200:] or "condor_q failed"
-        except (KitError, OSError, ValueError) as fault:
+        except (KitError, OSError, ValueError, OverflowError, KeyError, TypeError) as fault:
             ads, self.trouble = None, str(fault)
         took = time.monotonic() - began
         self._next = time.monotonic() + max(self._every, PAUSE * took)
         if ads is not None:
-            by = {(int(ad["ClusterId"]), int(ad["ProcId"])): ad for ad in ads if "ProcId" in ad}
             self.held = {name: _hold(ad) for name, ad in by.items() if ad.get("JobStatus") == HELD}
             self.published = {name: published.of_ad(ad) for name, ad in by.items() if name not in self.held}
             self._missing = {name: self._missing.get(name, 0) + 1 for name in names if name not in by}

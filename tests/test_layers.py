@@ -19,7 +19,7 @@ LAYERS = [
         "definition",
         "description",
         "namespace",
-        "eventlog",
+        "job_history",
         "slots",
         "pool_config",
         "data_json",
@@ -30,7 +30,7 @@ LAYERS = [
     | {"trials", "trainer", "dag_file", "named_files", "toml_lines", "faults"},
     {"gpus", "pool_root", "match", "submission", "gpu_memory", "dataset_facts"}
     | {"origin_folder", "origin_pelican", "origin_pelicanfs", "inventory", "shards", "privacy_nifti", "scrub_dicom"}
-    | {"sampler", "stays", "explain_exit", "explain_log", "watch_job"},
+    | {"sampler", "eventlog", "stays", "explain_exit", "explain_log", "watch_job"},
     {"answers", "pool", "image_bounds", "ledger", "privacy_text", "disk", "stage_observed"}
     | {"fold_views", "node_job", "rungs", "runs", "slot_time", "explain_request", "explain_waiting"},
     {

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from submit import eventlog, explain, harm, osdf_local, pool, project
 from submit.description import Description
 from submit.errors import KitError
-from submit.eventlog import JobHistory
 from submit.follow import submit as condor_submit
+from submit.job_history import JobHistory
 from tests.pool import test_trainer
 from unet_segmentation import phantom
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from submit import eventlog, image_build, images, project
 from submit.cli import app
+from submit.job_history import JobHistory
 from tests.conftest import Condor
 
 IMAGE = images.offered()["tensorflow-2.21"].cvmfs_path
@@ -41,10 +42,10 @@ class Job:
     cluster: int
     proc: int = 0
 
-    def history(self) -> eventlog.JobHistory:
+    def history(self) -> JobHistory:
         return eventlog.read(self.log)[(self.cluster, self.proc)]
 
-    def wait(self, *states: str, seconds: float = 300) -> eventlog.JobHistory:
+    def wait(self, *states: str, seconds: float = 300) -> JobHistory:
         """Its history when it is in one of these states."""
         deadline = time.monotonic() + seconds
         while (history := self.history()).state not in states:

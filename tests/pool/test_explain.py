@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from submit import explain
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 from tests.conftest import Condor
 from tests.pool.conftest import Job, render, submit
 

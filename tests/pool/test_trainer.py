@@ -14,8 +14,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from submit import eventlog, image_build, project
+from submit import image_build, project
 from submit.description import Description
+from submit.job_history import JobHistory
 from tests.conftest import Condor
 from tests.pool.conftest import Job, render, submit
 from unet_segmentation import phantom
@@ -142,13 +143,13 @@ def small(image: str, patients: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def whole(condor: Condor, small: Path) -> tuple[Job, eventlog.JobHistory]:
+def whole(condor: Condor, small: Path) -> tuple[Job, JobHistory]:
     """The run that nothing disturbs."""
     job = submit(condor, small)
     return job, job.wait("done", "held")
 
 
-def test_the_results_come_home(whole: tuple[Job, eventlog.JobHistory], small: Path) -> None:
+def test_the_results_come_home(whole: tuple[Job, JobHistory], small: Path) -> None:
     job, history = whole
     assert history.exit_code == 0, history
     result = small / "results" / f"{job.cluster}.0"
@@ -162,7 +163,7 @@ def test_the_results_come_home(whole: tuple[Job, eventlog.JobHistory], small: Pa
 
 
 def test_an_evicted_job_goes_on_elsewhere_bit_for_bit(
-    condor: Condor, small: Path, whole: tuple[Job, eventlog.JobHistory], tmp_path: Path
+    condor: Condor, small: Path, whole: tuple[Job, JobHistory], tmp_path: Path
 ) -> None:
     folder = tmp_path / "evicted"
     shutil.copytree(small, folder, ignore=shutil.ignore_patterns("results", "logs"))

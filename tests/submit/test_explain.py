@@ -128,6 +128,10 @@ def test_an_error_file_alone(project: Path) -> None:
 
 
 def test_nothing_failed(tmp_path: Path) -> None:
+    (tmp_path / "12.log").write_text(
+        "000 (012.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n...\n"
+        "005 (012.000.000) 2026-11-20 10:01:00 Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
+    )
     assert osgdl(str(tmp_path)) == (0, "nothing failed, is held or has been idle for long\n")
 
 
@@ -146,8 +150,10 @@ def test_what_is_not_there(project: Path, words: list[str], says: str) -> None:
 
 
 def test_no_log_at_all(tmp_path: Path) -> None:
-    with pytest.raises(KitError, match=r"12: no event log of .* has this job; there is no event log"):
-        explain.jobs(["12"], tmp_path)
+    (tmp_path / "empty.log").touch()
+    for words in ([], ["12"], [str(tmp_path)]):
+        with pytest.raises(KitError, match=r"no job in its event logs; want one that was submitted"):
+            explain.jobs(words, tmp_path)
 
 
 def test_the_error_file_is_found_by_the_submit_file(project: Path) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from submit import account, ads, pool, report, report_page, report_text, slot_time, stays, units
 from submit.cli import app
 from submit.errors import KitError
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 from submit.start import Start
 
 PUBLISHED = {"ChirpOsgdlUseful": 5400.0, "ChirpOsgdlLeave": 20.0, "ChirpOsgdlStart": 60.0, "RequestGPUs": 1}

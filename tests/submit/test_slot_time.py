@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import event_logs
 from submit import eventlog, events, slot_time, stays
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 from submit.start import Start
 
 AD = {"ChirpOsgdlUseful": 60.0, "ChirpOsgdlLeave": 2.0, "ChirpOsgdlStart": 6.0, "ChirpOsgdlPreflightSeconds": 1.5}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from submit import eventlog, faults, tryout, tryout_text
 from submit.cli import app
 from submit.errors import KitError
-from submit.eventlog import JobHistory
+from submit.job_history import JobHistory
 from submit.start import Start
 from submit.tryout_outcome import Done, Outcome
 
