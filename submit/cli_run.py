@@ -62,7 +62,8 @@ def watch(
     """See all jobs: states, sites, GPUs, how far they are, and why some are held, until they are over.
 
     It reads event logs, and asks the queue about running jobs every two minutes (the local pool: every 10 s). Ctrl-C
-    ends it; the jobs go on. Exit code 1 when a job failed or is held at the end. docs/watch.md explains the columns.
+    ends it; the jobs go on. Exit code 1 when a job failed, was removed or is held at the end. docs/watch.md explains
+    the columns.
 
     Examples: osgdl watch; osgdl watch brain-tumours --once; osgdl watch logs/12.log --once --json
     """

@@ -117,11 +117,11 @@ def told(
 
 def of_workflow(one: Told, dag: str) -> Told:
     """The same of the job that manages the workflow `dag`."""
+    what = f"the workflow {dag}: {one.cause.what}"
     if one.state != "done" or one.cause.id == "done":
-        return replace(one, node=dag)
-    what = f"the workflow {dag} did not come to its end: {one.cause.what}"
+        return replace(one, cause=replace(one.cause, what=what))
     mend = f"{dag}.dagman.out says at its end why; condor_submit_dag {dag} goes on from there, by its rescue file"
-    return replace(one, node=dag, cause=replace(one.cause, id="workflow", what=what, fault=UNCLEAR, mend=mend))
+    return replace(one, cause=replace(one.cause, id="workflow", what=what, fault=UNCLEAR, mend=mend))
 
 
 def _shows_end(cause: Cause, said: Explanation) -> bool:

@@ -67,7 +67,10 @@ def _one(one: Told) -> str:
     places = ", ".join(f"{place} ({count} times)" if count > 1 else place for place, count in counts.items())
     ran = f"; ran at {places}" if places else ""
     node = f" (node {one.node})" if one.node else ""
-    lines = [f"job {one.job}{node}: {one.state} since {datetime.fromtimestamp(one.since):%Y-%m-%d %H:%M}{ran}", ""]
+    lines = [
+        printable(f"job {one.job}{node}: {one.state} since {datetime.fromtimestamp(one.since):%Y-%m-%d %H:%M}{ran}"),
+        "",
+    ]
     lines += _cause(one)
     for name, rows in (("seen", one.evidence), ("stderr", one.tail)):
         lines += [_row(name if at == 0 else "", _cut(row), fold=name == "seen") for at, row in enumerate(rows)]

@@ -99,9 +99,10 @@ class Jobs:
         """
         unread = [log for log, reader in self._readers.items() if not reader.jobs]
         if len(unread) > 1 and len(os.sched_getaffinity(0)) > 1 and _bytes(unread) > LONG_BYTES:
-            silent = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered here alone
-            with multiprocessing.get_context("fork").Pool(2, signal.signal, silent) as two:
+            with multiprocessing.get_context("fork").Pool(2, _as_child) as two:
                 self._readers.update(zip(unread, two.map(_first, unread, max(1, len(unread) // 64)), strict=True))
+                two.close()
+                two.join()
             fresh = set(unread)
             return [set(one.jobs) if log in fresh else one.read() for log, one in self._readers.items()]
         return [reader.read() for reader in self._readers.values()]
@@ -121,6 +122,12 @@ class Jobs:
         else:
             for kept in (self._having, self.histories, self.logs):
                 kept.pop(name, None)
+
+
+def _as_child() -> None:
+    """Ctrl-C is answered by the parent alone, and its handlers are not the child's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _first(log: Path) -> Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -200,3 +201,26 @@ def test_what_stops_a_staging_says_how_to_go_on(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 130 and done.stderr.startswith("stopped; what was uploaded stays, and the same command")
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "12.log").write_text("000 (012.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n...\n")
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "submit", "watch", "--once", "--json", str(tmp_path)]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr == "osgdl: No space left on device\n"
+
+
+def test_a_terminal_without_our_letters(tmp_path: Path) -> None:
+    (tmp_path / "12.log").write_text(
+        "000 (012.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n...\n"
+        '001 (012.000.000) 2026-11-20 10:00:10 Job executing on host: <1>\n\tGLIDEIN_Site = "Zürich ✓"\n...\n'
+    )
+    words = [sys.executable, "-m", "submit", "explain", "12", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0 and "Zürich ?".encode("latin-1") in done.stdout
+
+
+def test_nothing_for_a_terminal_in_an_error() -> None:
+    done = osgdl("explain", "no\x1b[2J\x07where")
+    assert done.returncode == 1 and done.stderr.startswith("osgdl: no [2J where: not there")

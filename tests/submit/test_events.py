@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,87 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     readers = [eventlog.Reader(log) for log in logs]
     assert all(reader.read() for reader in readers)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def at(when: str, log: Path) -> int:
+    """The time of an event, that HTCondor's reader has too where it can read it."""
+    log.write_text(f"000 (007.000.000) {when} Job submitted from host: <1>\n...\n")
+    ((job, *_),) = [list(eventlog.read(log).values())]
+    return job.submitted
+
+
+def test_times_without_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is ahead, another time zone, a day that few years have."""
+    monkeypatch.setenv("TZ", "America/Chicago")
+    time.tzset()
+    now = int(time.time())
+    for ahead in (-3600, 120):
+        assert at(time.strftime("%m/%d %H:%M:%S", time.localtime(now + ahead)), tmp_path / "x.log") == now + ahead
+    assert at(time.strftime("%m/%d %H:%M:%S", time.gmtime(now - 60)) + "Z", tmp_path / "x.log") == now - 60
+    leap = time.localtime(at("02/29 10:00:00", tmp_path / "x.log"))
+    assert (leap.tm_mon, leap.tm_mday, leap.tm_hour) == (2, 29, 10) and leap.tm_year % 4 == 0
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_an_hour_that_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of summer time, 2026-11-01 in Chicago, read in one piece and in two."""
+    monkeypatch.setenv("TZ", "America/Chicago")
+    time.tzset()
+    events._seconds.cache_clear()
+    log = tmp_path / "x.log"
+    first = (
+        "000 (007.000.000) 2026-11-01 01:10:00 Job submitted from host: <1>\n...\n"
+        "001 (007.000.000) 2026-11-01 01:50:00 Job executing on host: <1>\n...\n"
+    )
+    last = "005 (007.000.000) 2026-11-01 01:05:00 Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
+    log.write_text(first)
+    reader = eventlog.Reader(log)
+    reader.read()
+    with log.open("a") as file:
+        file.write(last)
+    reader.read()
+    assert reader.jobs == eventlog.read(log)
+    (start,) = reader.jobs[7, 0].starts
+    assert start.seconds == 15 * 60 and reader.jobs[7, 0].state == "done"
+    monkeypatch.undo()
+    time.tzset()
+    events._seconds.cache_clear()
+
+
+@pytest.mark.parametrize("cell", ["1.2.3", "...", ".", "9" * 400])
+def test_a_damaged_number_costs_itself_alone(tmp_path: Path, cell: str) -> None:
+    log = tmp_path / "x.log"
+    log.write_text(
+        "000 (007.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n...\n"
+        f"000 ({'9' * 5000}.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n...\n"
+        f"001 (007.000.000) 2026-11-20 10:00:10 Job executing on host: <1>\n\tGPUs = 1E999\n...\n"
+        "005 (007.000.000) 2026-11-20 10:01:00 Job terminated.\n\t(1) Normal termination (return value 0)\n"
+        "\tPartitionable Resources :    Usage  Request Allocated\n"
+        f"\t   Cpus                 :     {cell}        1         1\n...\n"
+    )
+    jobs = eventlog.read(log)
+    assert list(jobs) == [(7, 0)] and jobs[7, 0].exit_code == 0 and jobs[7, 0].starts[0].gpus == 0
+
+
+def test_nothing_for_a_terminal_gets_through(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    log.write_text(
+        "000 (007.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n    DAG Node: a\x1b[2J\n...\n"
+        '001 (007.000.000) 2026-11-20 10:00:10 Job executing on host: <1>\n\tGLIDEIN_Site = "U\x1b]0;x\x07NL"\n...\n'
+        "012 (007.000.000) 2026-11-20 10:00:20 Job was held.\n\tno \x1b[31mred\n\tCode 3 Subcode 1\n...\n"
+    )
+    job = eventlog.read(log)[7, 0]
+    assert f"{job.node}{job.starts[0].site}{job.hold_reason}".isprintable()
+
+
+def test_a_job_that_starts_before_its_submission_is_written(tmp_path: Path) -> None:
+    """DAGMan allows it."""
+    log = tmp_path / "x.log"
+    log.write_text(
+        "001 (007.000.000) 2026-11-20 10:00:01 Job executing on host: <1>\n...\n"
+        "000 (007.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n    DAG Node: a\n...\n"
+        "005 (007.000.000) 2026-11-20 10:01:00 Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
+    )
+    job = eventlog.read(log)[7, 0]
+    assert job.state == "done" and job.node == "a" and len(job.starts) == 1

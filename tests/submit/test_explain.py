@@ -127,6 +127,23 @@ def test_an_error_file_alone(project: Path) -> None:
     assert code == 0 and "Nothing that the table of failures knows" in text and "  all is well" in text
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Traceback (most recent call last):\n  x\nModuleNotFoundError: No module named 'medpy'\n", "no module medpy"),
+        ("config.toml: train.batch_size: 0; 1 or more is wanted; edit the line\n", "train.batch_size: 0"),
+    ],
+    ids=["symptom", "own words"],
+)
+def test_an_error_file_by_its_last_word(project: Path, text: str, says: str) -> None:
+    (project / "x.err").write_text(text)
+    code, told = osgdl("x.err")
+    assert code == 1 and says in told.split("\n")[0] and "Nothing that the table" not in told
+    (project / "x.err").write_text("")
+    code, told = osgdl("x.err")
+    assert code == 0 and told.startswith("Nothing that the table")
+
+
 def test_nothing_failed(tmp_path: Path) -> None:
     (tmp_path / "12.log").write_text(
         "000 (012.000.000) 2026-11-20 10:00:00 Job submitted from host: <1>\n...\n"

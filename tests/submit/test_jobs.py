@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +58,48 @@ def test_absolute_logs_too(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project/train.sub").write_text(SUB.format(f"{far.parent}/$(Cluster).log"))
     assert seen(tmp_path / "project") == {(21, 0), (21, 1)}
+
+
+def test_logs_below_initialdir(tmp_path: Path) -> None:
+    log(tmp_path / "run0/job.log", 22)
+    log(tmp_path / "run1/job.log", 23)
+    (tmp_path / "train.sub").write_text("initialdir = run$(Process)\n" + SUB.format("job.log"))
+    assert {cluster for cluster, _ in seen(tmp_path)} == {22, 23}
+
+
+def test_a_log_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out, its jobs would be missing from every sum. (root may read all, so that the refusal is made here.)"""
+    log(tmp_path / "12.log", 12)
+    closed = log(tmp_path / "13.log", 13).resolve()
+    opened = Path.open
+
+    def refuse(path: Path, *words: Any, **more: Any) -> Any:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *words, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(KitError, match=r"13\.log: Permission denied; want an event log that you may read"):
+        seen(tmp_path)
+
+
+def test_a_pipe_is_no_log(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "13.log")
+    log(tmp_path / "12.log", 12)
+    assert {cluster for cluster, _ in seen(tmp_path)} == {12}
+
+
+def test_one_number_of_two_queues(tmp_path: Path) -> None:
+    """The newest counts, and the other is said to be hidden; a job's own log and DAGMan's are of one queue."""
+    text = log(tmp_path / "a/12.log", 12, count=1).read_text()
+    (tmp_path / "a/dag.nodes.log").write_text(text)
+    (tmp_path / "b").mkdir()
+    older = re.sub(r"\) 20\d\d-", ") 2019-", text)
+    (tmp_path / "b/12.log").write_text(older)
+    for places, hidden in ([tmp_path / "a"], set()), ([tmp_path / "a", tmp_path / "b"], {(12, 0)}):
+        there = Jobs(places)
+        there.refresh()
+        assert there.hidden == hidden and there.logs[12, 0].parent.name == "a"
 
 
 def test_they_grow_and_new_ones_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -369,3 +369,21 @@ def test_a_folder_without_jobs(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(folder: Path) -> None:
     with pytest.raises(KitError, match=r"logs: Is a directory; want a file's name, in a folder where you may write"):
         report_text.write(folder / "logs", "")
+
+
+@pytest.mark.parametrize("name", [".", "/", ""])
+def test_what_is_no_file(name: str) -> None:
+    with pytest.raises(KitError, match="want a file's name"):
+        report_text.write(Path(name), "x")
+
+
+def test_only_a_page_or_a_table_is_written_over(tmp_path: Path) -> None:
+    """`osgdl report --html logs/12.log`, by somebody who takes --html for a flag, costs no event log."""
+    log, page = tmp_path / "12.log", tmp_path / "12.html"
+    log.write_text("000 (012.000.000)")
+    with pytest.raises(KitError, match=r"12\.log: is there, and no page or table of ours"):
+        report_text.write(log, "x")
+    assert log.read_text() == "000 (012.000.000)"
+    for text in ("one", "\udcff"):
+        report_text.write(page, text)
+    assert page.read_text() == "?"

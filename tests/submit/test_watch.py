@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from benchmarks import event_logs
-from submit import published, schedd, watch_live, watch_queue, watch_table
+from submit import explain, published, schedd, watch_live, watch_queue, watch_table
 from submit.cli import app
 from submit.errors import KitError
 from submit.published import Published
@@ -325,6 +325,44 @@ def test_a_workflow_goes_on_between_its_jobs(tmp_path: Path) -> None:
     with log.open("a") as file:
         file.write(ended(5, job=manager))
     assert Watch([tmp_path]).picture(ask=False).over
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (held(5, "over the memory limit", 26, 0, job="011.000.000"), "held"),
+        (event(9, 5, "Job was aborted.\n\tby user", "011.000.000"), "removed"),
+        (ended(5, 1, job="011.000.000"), "failed"),
+        (event(5, 5, "Job terminated.\n\t(0) Abnormal termination (signal 9)", "011.000.000"), "failed"),
+    ],
+    ids=["held", "removed", "failed", "killed"],
+)
+def test_a_workflow_that_stops_is_seen(tmp_path: Path, end: str, state: str) -> None:
+    manager = "011.000.000"
+    dagman = tmp_path / "two.dag.dagman.log"
+    dagman.write_text(submitted(90, job=manager) + started(80, job=manager) + end)
+    shown = picture(tmp_path, submitted(70), started(60), ended(30))
+    assert shown.counts == {"done": 1, state: 1} and shown.failed and shown.over
+    assert [one.node for one in shown.lines if one.name == (11, 0)] == ["two.dag"]
+    (told,) = explain.jobs([str(tmp_path)], tmp_path, ask=False)
+    assert told.job == "11.0" and told.failed and told.cause.what.startswith("the workflow two.dag: ")
+    if state == "failed":
+        assert "two.dag.dagman.out" in told.cause.mend
+    failed = picture(tmp_path, submitted(70), started(60), ended(30, 1))  # a node says why it ended
+    assert failed.counts == ({"failed": 1, "held": 1} if state == "held" else {"failed": 1})
+
+
+def test_nobody_listens_any_more(tmp_path: Path) -> None:
+    """As with `osgdl watch | head -1`: it ends, though the job goes on."""
+    log = tmp_path / "12.log"
+    log.write_text(submitted(100) + started(50))
+    process = subprocess.Popen(osgdl(tmp_path, "--json"), stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    with log.open("a") as file:
+        file.write(event(12, 1, "Job was held.\n\tx\n\tCode 13 Subcode 1"))
+    assert process.wait(60) == 1
 
 
 def test_it_ends_when_all_is_over(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from submit import answers, images, project, rendering
 from tests.templates.conftest import REPO, TEMPLATES, folder_of, label, matrix, questions, render, work_of
 from unet_segmentation import config
 
+pytestmark = pytest.mark.xdist_group("dry-run")  # beside test_dry_run.py: the matrix is rendered once
 COMMON = {
     ".gitignore",
     "README.md",

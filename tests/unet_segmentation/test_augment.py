@@ -63,7 +63,7 @@ def test_a_mirror_moves_image_and_labels_together(flips: dict[str, bool], axes: 
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31), st.integers(16, 70))
+@given(st.integers(0, 2**31), st.sampled_from([16, 33, 70]))  # each is compiled
 def test_the_resampling_is_scipys(seed: int, patch: int) -> None:
     """Any rotation, zoom, shear, shift and mirror: linear for images, nearest for labels, 0 beyond the slice."""
     config = AugmentConfig(**{**vars(STILL), "flip": True, "rotation": 40, "shift": 0.2, "zoom": 0.3, "shear": 0.2})

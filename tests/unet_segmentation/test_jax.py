@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 # of TensorFlow's own: its precision, its errors
 OTHERWISE = "not bfloat16 and not gpu_too_small"
 QUICK = "everything_is_there or left_and_came_back or context or 3-D"
-LONG = "papers_network or deep_supervision or (any_size and 2-D) or labels_stay_labels"  # each shape is compiled
+LONG = "papers_network or deep_supervision or any_size or size_by_hand or labels_stay_labels"  # each shape is compiled
 
 
 @pytest.mark.slow

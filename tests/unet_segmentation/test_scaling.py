@@ -22,8 +22,8 @@ STEPS = 40
 # By framework the runs of each process, a run being DEVICES[:split][:measured][:restarted]. JAX takes all in one,
 # which saves imports; TensorFlow's collectives know one number of devices a process
 RUNS = {
-    "jax": [["1", "2", "4", "8", "2:restarted"]],
-    "tensorflow": [["1", "8"], ["2", "2:measured:restarted"]],
+    "jax": [["1", "2", "4", "2:restarted"]],
+    "tensorflow": [["1", "4"], ["2", "2:measured:restarted"]],
 }
 SOAK = {
     "jax": [["1", "2", "4", "8", "2:split", "2:measured:restarted"]],
