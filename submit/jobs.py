@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+import stat
 import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
@@ -188,10 +189,13 @@ def is_event_log(path: Path) -> bool:
         KitError: it may not be read. Whatever it says would be left out in silence.
     """
     try:
-        if not path.is_file():  # a pipe would be waited for
-            return False
-        with path.open("rb") as file:
-            head = file.read(200)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return False
+            head = os.read(descriptor, 200)
+        finally:
+            os.close(descriptor)
     except PermissionError as fault:
         raise KitError(
             f"{path}: {fault.strerror}; want an event log that you may read. Ask whoever owns it, or name other logs"

@@ -71,14 +71,14 @@ def test_a_log_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest
     """Left out, its jobs would be missing from every sum. (root may read all, so that the refusal is made here.)"""
     log(tmp_path / "12.log", 12)
     closed = log(tmp_path / "13.log", 13).resolve()
-    opened = Path.open
+    opened = os.open
 
-    def refuse(path: Path, *words: Any, **more: Any) -> Any:
+    def refuse(path: Any, *words: Any, **more: Any) -> int:
         if path == closed:
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, *words, **more)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(KitError, match=r"13\.log: Permission denied; want an event log that you may read"):
         seen(tmp_path)
 
