@@ -387,3 +387,11 @@ def test_only_a_page_or_a_table_is_written_over(tmp_path: Path) -> None:
     for text in ("one", "\udcff"):
         report_text.write(page, text)
     assert page.read_text() == "?"
+
+
+def test_a_job_that_failed_is_called_so_and_its_line_ends_with_it() -> None:
+    one = account.of_job(history(stay(0, 3600), exit_code=1), {}, "x.log", 0)
+    found = of(one)
+    assert found.states == {"failed": 1} and report_text.text(found).startswith("1 jobs: 1 failed")
+    (row,) = report_page._lines(found, [one])["rows"]
+    assert row["state"] == "failed" and row["width"] == pytest.approx(report_page.WIDTH)
