@@ -87,7 +87,8 @@ def _bars(values: dict[str, tuple[float, float]]) -> list[dict[str, Any]]:
 def _lines(report: Report, accounts: Iterable[Account]) -> dict[str, Any]:
     """The picture over time: a line for each job, from its submission to its end, with its stays on machines."""
     accounts = sorted(accounts, key=lambda one: (one.submitted, one.job))
-    ends = {id(one): one.stays[-1].end if one.state in ("done", "failed", "removed") else report.now for one in accounts}
+    over = ("done", "failed", "removed")
+    ends = {id(one): one.stays[-1].end if one.state in over else report.now for one in accounts}
     first = min((one.submitted for one in accounts), default=report.now)
     last = max(ends.values(), default=report.now)
     scale = WIDTH / max(1, last - first)
