@@ -264,13 +264,17 @@ def demo(
     typer.echo(example.run(out, data, _say))
 
 
+def _complain(text: str) -> None:
+    from submit.events import printable
+
+    typer.echo("\n".join(map(printable, f"osgdl: {text}".split("\n"))), err=True)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 1, never a traceback (unless --debug)."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
-    from submit.events import printable
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no such letter
@@ -279,13 +283,13 @@ def main() -> None:
     except KitError as error:
         if debug:
             raise
-        typer.echo("\n".join(map(printable, f"osgdl: {error}".split("\n"))), err=True)
+        _complain(str(error))
         sys.exit(error.code)
     except OSError as fault:  # a full disk, a folder that was removed meanwhile
         if debug:
             raise
         where = f"{fault.filename}: " if fault.filename else ""
-        typer.echo(printable(f"osgdl: {where}{fault.strerror}"), err=True)
+        _complain(f"{where}{fault.strerror}")
         sys.stdout = None  # what it holds cannot be written either
         sys.exit(1)
 
