@@ -154,9 +154,9 @@ class Watch:
     def _picture(self, now: float, managing: Sequence[Name], stopped: Sequence[Line]) -> Picture:
         """`managing`: workflows that go on, whose next jobs are not in the queue yet; `stopped`: those that do not."""
         coming = self._jobs.coming
-        shown = self._shown(coming)
+        shown = self._shown(coming, stopped)
         lines = [self._as_queued(one) for one in self._lines.values() if one.name[0] in shown]
-        lines += [self._as_queued(one) for one in stopped]
+        lines += [self._as_queued(one) for one in stopped if one.name[0] in shown]
         counted = Counter(one.state for one in lines)
         counts = {state: counted[state] for state in STATES if counted[state]}
         return Picture(
@@ -185,11 +185,11 @@ class Watch:
             return replace(one, why=(cause, words, schedd.in_local_pool(mend)))
         return one
 
-    def _shown(self, coming: set[int]) -> set[int]:
+    def _shown(self, coming: set[int], stopped: Sequence[Line]) -> set[int]:
         """The clusters that are looked at."""
         last: dict[int, int] = {}
         active: set[int] = set(coming)
-        for one in self._lines.values():
+        for one in (*self._lines.values(), *stopped):
             cluster = one.name[0]
             last[cluster] = max(last.get(cluster, 0), one.last)
             if one.state in ACTIVE or one.state == "held":
